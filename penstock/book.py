@@ -1,0 +1,173 @@
+"""One instrument's price-level book, kept as MBO records with F_MBP: what normalizers publish deltas from.
+
+Prices are at 1e-9, sizes in lots. Times are handed in. Nothing here knows a venue's sequence rule: the normalizer
+decides when a book is broken and says so with `flags`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import Final
+
+from penstock.dbn import (
+    ADD,
+    ASK,
+    BID,
+    CANCEL,
+    CLEAR,
+    F_LAST,
+    F_MBP,
+    F_SNAPSHOT,
+    MODIFY,
+    NONE,
+    UNDEF_PRICE,
+    mbo,
+)
+from penstock.errors import PayloadError
+from penstock.lots import MAX_SIZE, split
+
+Level = tuple[int, int]
+"""(price at 1e-9, size in lots)."""
+
+Change = tuple[bytes, int, int]
+"""(side BID or ASK, price at 1e-9, new absolute size in lots; 0 removes the level)."""
+
+_PART_SHIFT: Final = 60
+_PART_PRICE_LIMIT: Final = 2 ** (_PART_SHIFT - 1)
+
+
+def order_id(side: bytes, price: int, part: int = 0) -> int:
+    """The u64 id of a price level: `part << 60 | price << 1 | (1 for asks)`, so both lanes give a level the same id.
+
+    Part 0 is every ordinary level. A level beyond u32 lots has further parts; those need a price below 576 million.
+    """
+    if part and price >= _PART_PRICE_LIMIT:
+        raise PayloadError("size_range", "size", price, "a size within 32 bits at so large a price")
+    return part << _PART_SHIFT | price << 1 | (side == ASK)
+
+
+class Book:
+    """Bids and asks of one instrument. Methods return the bytes of one whole message, b"" where nothing changed."""
+
+    __slots__ = ("_ask_heap", "_bid_heap", "asks", "bids", "instrument_id", "publisher_id")
+
+    def __init__(self, publisher_id: int, instrument_id: int) -> None:
+        self.publisher_id = publisher_id
+        self.instrument_id = instrument_id
+        self.bids: dict[int, int] = {}
+        self.asks: dict[int, int] = {}
+        # Heaps of every price seen, tops discarded when their level is gone: best prices without scanning the book.
+        self._bid_heap: list[int] = []
+        self._ask_heap: list[int] = []
+
+    def update(self, changes: Iterable[Change], ts_event: int, ts_recv: int, sequence: int, flags: int = 0) -> bytes:
+        """Apply absolute level sizes and return their records: A, M or C each, F_LAST on the last.
+
+        Removing an unknown level changes nothing, as venues document that it happens. Several changes of one level are
+        applied in the order given.
+        """
+        flags |= F_MBP
+        parts: list[tuple[int, int, int, bytes, bytes]] = []
+        for side, price, size in changes:
+            levels = self.bids if side == BID else self.asks
+            old = levels.get(price)
+            if size == 0:
+                if old is None:
+                    continue
+                del levels[price]
+                if old <= MAX_SIZE:
+                    parts.append((price << 1 | (side == ASK), price, old, CANCEL, side))
+                    continue
+            else:
+                levels[price] = size
+                if old is None:
+                    self._remember(side, price)
+                if size <= MAX_SIZE and (old is None or old <= MAX_SIZE):
+                    parts.append((price << 1 | (side == ASK), price, size, ADD if old is None else MODIFY, side))
+                    continue
+            parts.extend(_resize(side, price, old or 0, size))
+        return self._pack(parts, ts_event, ts_recv, sequence, flags)
+
+    def replace(
+        self, bids: Iterable[Level], asks: Iterable[Level], ts_event: int, ts_recv: int, sequence: int, flags: int = 0
+    ) -> bytes:
+        """Take a snapshot as the whole book and return it as records: R, then A for each level, all F_SNAPSHOT."""
+        self.bids = {price: size for price, size in bids if size}
+        self.asks = {price: size for price, size in asks if size}
+        self._bid_heap = sorted(-price for price in self.bids)
+        self._ask_heap = sorted(self.asks)
+        return self.image(ts_event, ts_recv, sequence, flags)
+
+    def image(self, ts_event: int, ts_recv: int, sequence: int, flags: int = 0) -> bytes:
+        """The present book as a snapshot message: R, then bids from the best down, then asks from the best up."""
+        flags |= F_MBP | F_SNAPSHOT
+        parts: list[tuple[int, int, int, bytes, bytes]] = [(0, UNDEF_PRICE, 0, CLEAR, NONE)]
+        for side, levels in ((BID, sorted(self.bids.items(), reverse=True)), (ASK, sorted(self.asks.items()))):
+            low_bit = side == ASK
+            for price, size in levels:
+                if size <= MAX_SIZE:
+                    parts.append((price << 1 | low_bit, price, size, ADD, side))
+                else:
+                    parts.extend(_resize(side, price, 0, size))
+        return self._pack(parts, ts_event, ts_recv, sequence, flags)
+
+    @property
+    def best_bid(self) -> int | None:
+        """Price at 1e-9 of the highest bid, None where there is none."""
+        heap, levels = self._bid_heap, self.bids
+        while heap and -heap[0] not in levels:
+            heappop(heap)
+        return -heap[0] if heap else None
+
+    @property
+    def best_ask(self) -> int | None:
+        """Price at 1e-9 of the lowest ask, None where there is none."""
+        heap, levels = self._ask_heap, self.asks
+        while heap and heap[0] not in levels:
+            heappop(heap)
+        return heap[0] if heap else None
+
+    @property
+    def crossed(self) -> bool:
+        """True where the best bid is at or above the best ask: no venue here has such a book in continuous trading."""
+        bid, ask = self.best_bid, self.best_ask
+        return bid is not None and ask is not None and bid >= ask
+
+    def _remember(self, side: bytes, price: int) -> None:
+        heap, key, levels = (self._bid_heap, -price, self.bids) if side == BID else (self._ask_heap, price, self.asks)
+        heappush(heap, key)
+        if len(heap) > 2 * len(levels) + 1024:
+            # A level that comes and goes leaves a key each time; rebuild before they outweigh the book.
+            heap[:] = sorted(-price for price in levels) if side == BID else sorted(levels)
+
+    def _pack(
+        self, parts: list[tuple[int, int, int, bytes, bytes]], ts_event: int, ts_recv: int, sequence: int, flags: int
+    ) -> bytes:
+        if not parts:
+            return b""
+        publisher_id, instrument_id, last = self.publisher_id, self.instrument_id, len(parts) - 1
+        return b"".join(
+            [
+                mbo(
+                    publisher_id, instrument_id, ts_event, key, price, size, flags | F_LAST if i == last else flags,
+                    action, side, ts_recv, sequence,
+                )
+                for i, (key, price, size, action, side) in enumerate(parts)
+            ]
+        )  # fmt: skip
+
+
+def _resize(side: bytes, price: int, old: int, new: int) -> list[tuple[int, int, int, bytes, bytes]]:
+    """The records that take a level from `old` to `new` lots where either needs more than one part."""
+    before, after = split(old) if old else [], split(new) if new else []
+    changes = []
+    for part in range(max(len(before), len(after))):
+        key = order_id(side, price, part)
+        if part >= len(after):
+            changes.append((key, price, before[part], CANCEL, side))
+        elif part >= len(before):
+            changes.append((key, price, after[part], ADD, side))
+        elif before[part] != after[part]:
+            changes.append((key, price, after[part], MODIFY, side))
+    return changes

@@ -1,0 +1,72 @@
+"""Venue numbers to DBN integers, exactly: prices at 1e-9, sizes in whole lots. No float is ever involved."""
+
+from __future__ import annotations
+
+from penstock.errors import PayloadError
+
+SCALE = 1_000_000_000
+"""One unit at DBN's fixed-point scale of 1e-9."""
+
+MAX_FIXED = 2**63 - 2
+"""Largest fixed-point value; DBN reserves 2**63-1 as undefined."""
+
+MAX_SIZE = 2**32 - 2
+"""Largest size in one record, in lots; DBN reserves 2**32-1 as undefined."""
+
+_EXPECTED = "a plain non-negative decimal with at most 9 decimals, below 9.22e9"
+_ZEROS = "000000000"
+
+
+def fixed(text: str, field: str = "price") -> int:
+    """`text` at 1e-9, exactly: `"0.1"` is 100_000_000.
+
+    Trailing zeros beyond nine decimals are accepted. Signs, exponents, spaces, underscores, other digits than 0-9 and
+    values that do not fit raise PayloadError("number_format" | "number_precision" | "number_range").
+    """
+    whole, _, fraction = text.partition(".")
+    digits = len(fraction)
+    if digits > 9:
+        if fraction[9:].strip("0"):
+            raise PayloadError("number_precision", field, text, _EXPECTED)
+        fraction = fraction[:9]
+        digits = 9
+    joined = whole + fraction
+    # isdecimal() alone accepts other scripts' digits, isascii() alone accepts letters; a dot without digits on
+    # either side is refused by the two lengths.
+    if not (joined.isdecimal() and joined.isascii() and whole) or (digits == 0 and len(text) != len(whole)):
+        raise PayloadError("number_format", field, text, _EXPECTED)
+    value = int(joined + _ZEROS[digits:])
+    if value > MAX_FIXED:
+        raise PayloadError("number_range", field, text, _EXPECTED)
+    return value
+
+
+def fixed_signed(text: str, field: str = "value") -> int:
+    """`fixed` with an optional leading minus: for funding rates, changes and greeks, never for prices of orders."""
+    return -fixed(text[1:], field) if text.startswith("-") else fixed(text, field)
+
+
+def lots(text: str, lot: int, field: str = "size") -> int:
+    """The quantity `text` as a whole number of lots, `lot` being the lot at 1e-9 (`unit_of_measure_qty`).
+
+    Raises PayloadError("not_whole_lots") where it does not divide exactly: a size is never rounded.
+    """
+    count, rest = divmod(fixed(text, field), lot)
+    if rest:
+        raise PayloadError("not_whole_lots", field, text, f"a multiple of the lot {decimal_text(lot)}")
+    return count
+
+
+def split(size: int) -> list[int]:
+    """`size` lots as parts that each fit DBN's u32 size; one part where it fits."""
+    if size <= MAX_SIZE:
+        return [size]
+    whole, rest = divmod(size, MAX_SIZE)
+    return [MAX_SIZE] * whole + ([rest] if rest else [])
+
+
+def decimal_text(value: int) -> str:
+    """A 1e-9 fixed-point value as the shortest plain decimal: 100_000_000 is `"0.1"`."""
+    sign, value = ("-", -value) if value < 0 else ("", value)
+    whole, fraction = divmod(value, SCALE)
+    return f"{sign}{whole}.{fraction:09d}".rstrip("0").rstrip(".")

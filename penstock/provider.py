@@ -1,0 +1,300 @@
+"""The contracts between a provider's folder and the services that run it.
+
+A provider is a folder `providers/<name>/` of pure parts; it never reconnects, sleeps, reads a clock or opens a socket:
+
+- `provider.yaml`   static facts, loaded as ProviderInfo
+- `payloads.py`     the venue's message structs, and peeks into a frame without decoding it (module `Payloads`)
+- `session.py`      class `Session`: what to connect to, subscribe to and answer
+- `normalizer.py`   class `Normalizer`: envelopes to DBN messages
+- `definitions.py`  instruments from the venue's REST answers
+- `simulator.py`    the venue's own wire protocol over the simulated market
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+import yaml
+
+from penstock.channels import SCHEMAS
+from penstock.errors import ConfigError
+from penstock.publishers import PUBLISHERS, Publisher
+from penstock.raw.v1.raw_pb2 import Envelope
+
+CONTROL: Final = "control"
+"""Channel of frames that belong to no venue channel: acknowledgements, heartbeats, errors."""
+
+REST: Final = "rest/"
+"""Prefix of the channels of REST responses: `rest/` and the venue's path, the symbol last where there is one."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `count` within any `per_s` seconds."""
+
+    count: int
+    per_s: float
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The venue's published limits; the services keep to half of each. Sources stand beside them in provider.yaml."""
+
+    connects: Limit
+    messages: Limit
+    requests: Limit
+    channels_per_connection: int
+
+
+class ChannelRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The schema under which the raw frames of matching venue channels are stored (a shell-style `pattern`)."""
+
+    pattern: str
+    schema: str
+
+
+class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base URLs without a trailing slash: `stream` ws(s)://, `rest` http(s)://."""
+
+    stream: str
+    rest: str
+
+
+class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The static facts of provider.yaml.
+
+    `stale_after_s`: a connection without data for this long is probed and, where the venue is ahead, declared lost.
+    `max_connection_s`: the venue closes connections of this age (0: never); the manager rotates before.
+    `credentials`: environment names that must all be set for an authenticated session; empty where none exists.
+    """
+
+    name: str
+    title: str
+    endpoints: Endpoints
+    symbols: tuple[str, ...]
+    limits: Limits
+    channels: tuple[ChannelRule, ...]
+    stale_after_s: float = 6.0
+    max_connection_s: float = 0.0
+    credentials: tuple[str, ...] = ()
+
+    @property
+    def publisher(self) -> Publisher:
+        return PUBLISHERS[self.name]
+
+    @property
+    def segment(self) -> str:
+        """The provider's part of channel names and object keys."""
+        return self.name.upper()
+
+    def schema_of(self, channel: str) -> str:
+        """The schema segment (`MBO`, `TRADES`, …) of a venue channel's raw frames; SYSTEM where no rule matches."""
+        for rule in self.channels:
+            if fnmatchcase(channel, rule.pattern):
+                return rule.schema
+        return "SYSTEM"
+
+
+def load_info(path: Path) -> ProviderInfo:
+    """Read a provider.yaml. Raises ConfigError naming the file and the field."""
+    try:
+        info = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), ProviderInfo)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if info.name != path.parent.name or info.name not in PUBLISHERS:
+        raise ConfigError(
+            f"{path}: name is {info.name!r}, expected the folder's name with a row in penstock/publishers.py"
+        )
+    for rule in info.channels:
+        if rule.schema not in SCHEMAS:
+            raise ConfigError(
+                f"{path}: channels: schema is {rule.schema!r}, expected one of {', '.join(sorted(SCHEMAS))}"
+            )
+    return info
+
+
+# --- normalizing --------------------------------------------------------------------------------------------------
+
+
+class Message(NamedTuple):
+    """One event of one instrument: `data` is 1..n whole DBN v3 records, F_LAST on the last.
+
+    `channel` is the venue's channel string with the symbol in it, so that each Redis channel is of one instrument.
+    """
+
+    schema: str
+    channel: str
+    data: bytes
+
+
+class Resync(NamedTuple):
+    """The state of this venue channel (as subscribed) is lost: a new snapshot is wanted."""
+
+    channel: str
+
+
+Output = Message | Resync
+
+
+class Normalizer(Protocol):
+    """Turns envelopes into DBN messages. Pure and deterministic: no I/O, no clock, no environment, no randomness.
+
+    `archive=False` (hot): venue replays of old trades at subscription are not published, except what fills a hole
+    behind the last trade seen. Continuity is checked by the venue's own rule.
+    `archive=True` (cold, one recording or the coalesced day): every distinct trade is published once, and sequences
+    that only count within one connection are not checked, because the input may be two lanes merged.
+    """
+
+    def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None: ...
+
+    def normalize(self, envelope: Envelope) -> Sequence[Output]:
+        """Called for every envelope in order, of every kind and channel.
+
+        Raises PayloadError where the payload cannot be understood exactly; the normalizer's state is then as before the
+        call, and for sequenced data the loss shows as a gap at the next message.
+        """
+        ...
+
+    def images(self, ts_recv: int) -> Iterable[Message]:
+        """A snapshot message (R, A…, F_SNAPSHOT) of each synchronized book, for late joiners."""
+        ...
+
+    def definitions(self, ts_recv: int) -> Iterable[Message]:
+        """A DEFINITION message of every known instrument, for periodic republication."""
+        ...
+
+
+class MergeKey(NamedTuple):
+    """What two lanes' copies of one message have in common.
+
+    `ts_event` is venue time in UNIX ns (0 where the message has none), `sequence` the venue's own id (0 where it has
+    none) and `identity` bytes that are equal exactly for copies of the same message.
+    """
+
+    ts_event: int
+    sequence: int
+    identity: bytes
+
+
+class Payloads(Protocol):
+    """The functions every providers/<name>/payloads.py offers. All are pure and cheap: they look, they do not decode."""
+
+    def channel_of(self, frame: bytes) -> str:
+        """The venue channel of a frame, in the words it is subscribed by; CONTROL where it has none. Never raises."""
+        ...
+
+    def merge_key(self, channel: str, payload: bytes) -> MergeKey:
+        """The lane-independent key of a stored payload. Never raises: what cannot be read has ts_event 0."""
+        ...
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Secrets by their environment name. Never printed: neither repr nor str shows a value."""
+
+    values: dict[str, str] = field(repr=False)
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+
+class Plan(NamedTuple):
+    """One connection to hold: where, and the venue channels that must be acknowledged on it."""
+
+    url: str
+    channels: tuple[str, ...]
+
+
+class Send(NamedTuple):
+    """Send this text frame on the connection. `secret` frames are never logged."""
+
+    text: str
+    secret: bool = False
+
+
+class Request(NamedTuple):
+    """GET this URL; the body becomes an envelope on `channel` (connection 0), which starts with `rest/`."""
+
+    channel: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Subscribed(NamedTuple):
+    """The venue acknowledged these channels, in the words of the plan."""
+
+    channels: tuple[str, ...]
+
+
+class Rejected(NamedTuple):
+    """The venue refused; `terminal` means retrying cannot help (bad credentials, unknown channel)."""
+
+    reason: str
+    terminal: bool = False
+
+
+class Reconnect(NamedTuple):
+    """The venue asked for, or the session needs, a new connection."""
+
+    reason: str
+
+
+Action = Send | Request | Subscribed | Rejected | Reconnect
+
+
+class Session(Protocol):
+    """What one provider's protocol needs, as data. The session manager does all I/O, timing, pacing and retrying.
+
+    One object serves one connection plan at a time per `plan`; it may keep per-plan state (request ids), reset in
+    `opened`. `now_ns` is handed in (UNIX ns) where a signature or token needs it.
+    """
+
+    def __init__(
+        self, info: ProviderInfo, endpoints: Endpoints, symbols: Sequence[str], credentials: Credentials | None
+    ) -> None: ...
+
+    def definitions(self) -> Sequence[Request]:
+        """The REST requests that yield every definition; made before the first connection and then periodically."""
+        ...
+
+    def plans(self) -> Sequence[Plan]:
+        """The connections that together carry every wanted channel, within the venue's limits."""
+        ...
+
+    def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
+        """What to do when the socket is open: authenticate, set heartbeats, subscribe. Sends are paced by the caller."""
+        ...
+
+    def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:
+        """Called for CONTROL frames only. Raises PayloadError for one that cannot be read."""
+        ...
+
+    def subscribed(self, plan: Plan) -> Sequence[Action]:
+        """What to do once every channel of the plan is acknowledged: REST snapshots, where the venue needs them."""
+        ...
+
+    def resync(self, plan: Plan, channel: str) -> Sequence[Action]:
+        """How to get a new snapshot of one channel of the plan, and of nothing else."""
+        ...
+
+    def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
+        """Called about once a second while open: application pings, token renewals."""
+        ...
+
+    def probe(self, plan: Plan) -> Request | None:
+        """Asked when the connection has been silent for half of `stale_after_s`: a REST request that shows whether the
+        venue moved on. None where the protocol's own heartbeats already prove it."""
+        ...
+
+    def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
+        """True where the probe's `body` proves that the venue published data newer than `last_frame`, the last frame
+        received on venue channel `channel`; the probe's Request.channel names it after `rest/probe/`."""
+        ...

@@ -1,0 +1,55 @@
+"""Venue time texts and numbers to UNIX nanoseconds, exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+
+from penstock.errors import PayloadError
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
+
+MAX_NS = 2**63 - 1
+"""The last representable instant (year 2262); DBN reserves 2**64-1 as undefined."""
+
+
+@lru_cache(maxsize=256)
+def _minute_ns(text: str) -> int:
+    moment = dt.datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=dt.UTC)
+    return int(moment.timestamp()) * NS_PER_S
+
+
+def from_iso8601(text: str, field: str = "time") -> int:
+    """UNIX ns of a UTC text such as `2026-08-09T21:05:48.228568804Z` (0 to 9 decimals, `Z` required).
+
+    Raises PayloadError("time_format") for anything else.
+    """
+    try:
+        if text[-1] != "Z" or text[16] != ":":
+            raise ValueError
+        minute = _minute_ns(text[:16])
+        whole, _, fraction = text[17:-1].partition(".")
+        if len(whole) != 2 or len(fraction) > 9 or not (whole + fraction).isdecimal() or int(whole) > 60:
+            raise ValueError
+        return minute + int(whole) * NS_PER_S + int(fraction.ljust(9, "0"))
+    except (ValueError, IndexError):
+        raise PayloadError("time_format", field, text, "UTC time as YYYY-MM-DDThh:mm:ss[.fffffffff]Z") from None
+
+
+def from_ms(value: int, field: str = "time") -> int:
+    """UNIX ns of a millisecond count. Raises PayloadError("time_range") outside 0..2262."""
+    if not 0 <= value <= MAX_NS // NS_PER_MS:
+        raise PayloadError("time_range", field, value, "UNIX milliseconds before the year 2262")
+    return value * NS_PER_MS
+
+
+def utc_day(ns: int) -> dt.date:
+    """The UTC date that holds the instant `ns` (UNIX ns)."""
+    return dt.datetime.fromtimestamp(ns // NS_PER_S, tz=dt.UTC).date()
+
+
+def day_start_ns(day: dt.date) -> int:
+    """UNIX ns of the first instant of a UTC day."""
+    return int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp()) * NS_PER_S

@@ -1,0 +1,48 @@
+"""Providers by name: a folder is a provider, and nothing outside it lists it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from penstock.errors import ConfigError
+from penstock.provider import ProviderInfo, load_info
+
+if TYPE_CHECKING:
+    from penstock.provider import Normalizer, Payloads, Session
+
+_HERE = Path(__file__).parent
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The name of every provider, sorted."""
+    return tuple(sorted(path.parent.name for path in _HERE.glob("*/provider.yaml")))
+
+
+@cache
+def info(name: str) -> ProviderInfo:
+    """The static facts of a provider. Raises ConfigError for a name that is no folder here."""
+    if name not in names():
+        raise ConfigError(f"provider is {name!r}, expected one of {', '.join(names())}")
+    return load_info(_HERE / name / "provider.yaml")
+
+
+def payloads(name: str) -> Payloads:
+    """The provider's peeks into frames."""
+    info(name)
+    return cast("Payloads", import_module(f"providers.{name}.payloads"))
+
+
+def session_class(name: str) -> type[Session]:
+    """The provider's Session class."""
+    info(name)
+    return cast("type[Session]", import_module(f"providers.{name}.session").Session)
+
+
+def normalizer_class(name: str) -> type[Normalizer]:
+    """The provider's Normalizer class."""
+    info(name)
+    return cast("type[Normalizer]", import_module(f"providers.{name}.normalizer").Normalizer)
