@@ -1,0 +1,49 @@
+"""What a strategy's callback saw against the ledger: every trade once, unaltered, in order."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from checker.ledger import U32, Key, Ledger
+from checker.verdict import Verdict
+
+
+def check(ledger: Ledger, trades_log: Path) -> Verdict:
+    """Compare a trades log (JSON lines: instrument SYMBOL.PROVIDER, trade_id, ts_event, price, size, side)."""
+    verdict = Verdict("strategy")
+    seen: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    with trades_log.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                row = json.loads(line)
+                symbol, provider = row["instrument"].rsplit(".", 1)
+                seen[(provider, symbol)].append(row)
+    for key, rows in seen.items():
+        truth = {trade.sequence % U32: (i, trade) for i, trade in enumerate(ledger.trades[key])}
+        found: set[int] = set()
+        last = -1
+        for row in rows:
+            verdict.checked["TRADES"] += 1
+            index, trade = truth.get(int(row["trade_id"]) % U32, (-1, None))
+            if trade is None:
+                verdict.fail("altered", f"{key} trade {row['trade_id']} is not in the ledger")
+                continue
+            if index in found:
+                verdict.fail("duplicated", f"{key} trade {trade.sequence}")
+            elif index < last:
+                verdict.fail("reordered", f"{key} trade {trade.sequence}")
+            side = {"BUYER": "B", "SELLER": "A"}.get(row["side"], row["side"])
+            got = (Decimal(row["price"]), Decimal(row["size"]), side, row["ts_event"])
+            if got != (trade.price, trade.quantity, trade.side, trade.ts_event):
+                verdict.fail("altered", f"{key} trade {trade.sequence}: {got}, ledger line {trade.line}")
+            found.add(index)
+            last = max(last, index)
+        for i in range(min(found, default=0), max(found, default=-1)):
+            trade = ledger.trades[key][i]
+            if i not in found and trade.received:
+                verdict.fail("lost", f"{key} trade {trade.sequence}, ledger line {trade.line}")
+    return verdict
