@@ -1,0 +1,73 @@
+"""The ground truth: one JSON line for everything a venue published, on disk before anybody can receive it.
+
+Lines, each with its number `n` from 1 and, but for definitions, `ts` (UNIX ns, when it was written):
+
+- what was published: `provider` (upper case), `schema`, `channel`, `symbol`, `ts_event` (ns), `sequence` (the venue's
+  id), `receivers` (how many connections it was handed to) and
+    - TRADES `price`, `quantity`, `side` ("B" or "A", the aggressor)
+    - MBO `changes`: [["B" or "A", price, absolute quantity], …]
+    - MBP_1 `bid`, `ask`: [price, quantity] or null
+    - STATISTICS `values`: {name: value}
+- `{"definition": symbol, "provider", "lot", "tick"}` for every listing, at start
+- `{"connection": number, "provider", "state": "open" or "closed"}`
+- `{"fault": kind, "provider", "channel", "connection", "n_entry"}`: what a fault did to the line `n_entry`
+
+Prices, quantities and values are plain decimal text: the ledger shares no encoding with the pipeline it judges.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from penstock import clock
+from penstock.errors import ConfigError
+
+
+class Ledger:
+    """Appends entries to a file; `flush` is called before the frames of the entries are handed to a socket.
+
+    A crash of the machine may lose the tail, a crash of the process may not: lines are in the kernel after `flush`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Starts a new file. Raises ConfigError where it cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("wb", buffering=1 << 20)
+        except OSError as error:
+            raise ConfigError(f"ledger {path}: {error.strerror}") from None
+        self._encode = msgspec.json.Encoder().encode
+        self._dirty = False
+        self.lines = 0
+        """Lines written so far: the `n` of the last."""
+
+    def write(self, entry: dict[str, Any]) -> int:
+        """Append one entry; returns its line number. The entry gets `n` and `ts`; it must not be used again."""
+        self.lines += 1
+        entry["n"] = self.lines
+        if "definition" not in entry:
+            entry["ts"] = clock.time_ns()
+        self._file.write(self._encode(entry) + b"\n")
+        self._dirty = True
+        return self.lines
+
+    def flush(self) -> None:
+        """Hand all lines to the kernel."""
+        if self._dirty:
+            self._file.flush()
+            self._dirty = False
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
