@@ -50,6 +50,11 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     sys.exit(code)
 
 
+def environment() -> dict[str, str]:
+    """The whole environment, for handing on to a child process."""
+    return dict(os.environ)
+
+
 def secrets(names: Sequence[str], environ: Mapping[str, str] | None = None) -> dict[str, str] | None:
     """The named environment values; None where none of them is set. Raises ConfigError where only some are."""
     environ = os.environ if environ is None else environ

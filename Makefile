@@ -1,0 +1,56 @@
+# Every target installs what it needs: Python 3 with venv, git and make are enough.
+SHELL := /bin/sh
+BOOT := .boot/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(BOOT)/uv)
+RUN := .venv/bin
+TF_PLUGIN_DIR ?=
+BASELINE ?= .git\#branch=main
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check chaos bench proto fmt clean
+
+help:  ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.synced  ## Install everything into .venv
+
+$(BOOT)/uv:
+	@echo "installing uv into .boot (once)"
+	@python3 -m venv .boot
+	@$(BOOT)/pip install --quiet --disable-pip-version-check uv
+
+.venv/.synced: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml) strategies/pyproject.toml | $(if $(filter $(BOOT)/uv,$(UV)),$(BOOT)/uv)
+	@echo "installing the locked dependencies into .venv (a minute the first time)"
+	@$(UV) sync --locked
+	@touch $@
+
+demo: setup  ## Run the whole pipeline on a simulated market, kill a session, check everything
+	@$(RUN)/penstock demo
+
+test: setup  ## Run the tests
+	@$(RUN)/pytest -m "not chaos"
+
+chaos: setup  ## Kill every process in turn, ten times each, under load (minutes)
+	@$(RUN)/pytest -m chaos -o timeout=1800 tests/chaos
+
+bench: setup  ## Measure every step, print a table and write JSON
+	@$(RUN)/python -m benchmarks
+
+check: setup  ## Lint, types, architecture, contracts, infrastructure
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+	@PATH=$(CURDIR)/$(RUN):$$PATH BASELINE='$(BASELINE)' TF_PLUGIN_DIR='$(TF_PLUGIN_DIR)' sh .ci/contracts
+
+proto: setup  ## Generate Python from proto/
+	@PATH=$(CURDIR)/$(RUN):$$PATH buf format -w proto
+	@PATH=$(CURDIR)/$(RUN):$$PATH buf generate --path proto/penstock
+	@PATH=$(CURDIR)/$(RUN):$$PATH buf generate --template buf.gen.third_party.yaml
+
+fmt: setup  ## Format the code
+	@$(RUN)/ruff format .
+	@$(RUN)/ruff check --fix .
+
+clean:  ## Remove what runs left behind
+	@rm -rf .penstock .pytest_cache .mypy_cache .ruff_cache .hypothesis

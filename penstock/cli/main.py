@@ -1,0 +1,229 @@
+"""The `penstock` command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from penstock.errors import ConfigError, Terminal
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    help="A streaming market-data pipeline: venues in, DBN on Redis Pub/Sub and S3 out.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Directory = Annotated[Path, typer.Option(help="Where logs, spools, the lake and state go.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Redis = Annotated[str, typer.Option(envvar="PENSTOCK_REDIS", help="redis:// or rediss:// URL.")]
+Source = Annotated[str, typer.Option(help="Dataset: a folder, file:// or s3:// URL.")]
+
+
+@app.command(epilog="Example: `penstock demo --seconds 20 --kill deribit`")
+def demo(
+    directory: Directory = Path(".penstock/demo"),
+    capture: Annotated[
+        str, typer.Option(help="Replay this recording (comma-separated files) instead of simulating.")
+    ] = "",
+    provider: Annotated[str, typer.Option(help="The recording's provider.")] = "",
+    providers: Annotated[str, typer.Option(help="Simulated providers.")] = "binance_spot,coinbase_advanced,deribit",
+    speed: Annotated[str, typer.Option(help="Replay speed: 1, 10 or max.")] = "1",
+    seconds: Annotated[float, typer.Option(min=2, help="How long the simulated market runs.")] = 16.0,
+    rate: Annotated[float, typer.Option(min=1, help="Order-book events per second, all venues together.")] = 250.0,
+    seed: Annotated[int, typer.Option(help="The market's seed.")] = 1,
+    kill: Annotated[
+        str, typer.Option(help="Kill this provider's PRIMARY session manager half-way; 'none' for no kill.")
+    ] = "deribit",
+    as_json: Json = False,
+) -> None:
+    """Run the whole pipeline on a simulated market or a recording, kill a session half-way, check everything."""
+    from penstock.cli.demo import Options, run
+
+    if capture and not provider:
+        raise ConfigError("--capture needs --provider, the venue that was recorded")
+    if speed not in {"1", "10", "max"}:
+        raise ConfigError(f"--speed is {speed!r}, expected 1, 10 or max")
+    files = tuple(Path(name) for name in capture.split(",") if name)
+    for file in files:
+        if not file.exists():
+            raise ConfigError(f"--capture is {str(file)!r}: no such file")
+    names = (provider,) if capture else _provider_names(providers)
+    if kill != "none" and kill not in names:
+        kill = "none" if capture else names[0]
+    options = Options(
+        directory=directory, providers=names, seconds=seconds, rate=rate, seed=seed, kill="" if kill == "none" else kill,
+        captures=files, speed=speed, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(run(options, Console(stderr=as_json)))
+
+
+@app.command(epilog="Example: `penstock up --live deribit,coinbase_advanced`")
+def up(
+    live: Annotated[str, typer.Option(help="Providers whose real public endpoints to connect to.")],
+    directory: Directory = Path(".penstock/up"),
+    redis: Annotated[str, typer.Option(envvar="PENSTOCK_REDIS", help="An existing server; else one is started.")] = "",
+    symbols: Annotated[str, typer.Option(help="Symbols, for a single provider.")] = "",
+    seconds: Annotated[float, typer.Option(help="Stop after this long; 0 runs until interrupted.")] = 0.0,
+) -> None:
+    """Run both lanes of the named providers against the venues themselves, until Ctrl-C."""
+    from penstock.cli.up import run
+
+    names = _provider_names(live)
+    if symbols and len(names) > 1:
+        raise ConfigError("--symbols needs exactly one provider in --live")
+    wanted = tuple(symbol for symbol in symbols.split(",") if symbol)
+    raise typer.Exit(asyncio.run(run(names, directory, redis, wanted, seconds, Console())))
+
+
+@app.command(epilog="Example: `penstock tail 'MARKET_DATA.PRIMARY.TRADES.*' --redis redis://127.0.0.1:6379`")
+def tail(
+    pattern: Annotated[str, typer.Argument(help="A PSUBSCRIBE pattern.")] = "MARKET_DATA.*",
+    redis: Redis = "redis://127.0.0.1:6379",
+    raw: Annotated[bool, typer.Option("--raw", help="Undecoded DBN bytes.")] = False,
+    as_json: Json = False,
+    count: Annotated[int, typer.Option(help="Stop after this many messages; 0 never.")] = 0,
+) -> None:
+    """Follow the hot path: decoded records, one line each."""
+    from penstock.cli.tail import Reader, follow
+
+    reader = Reader(redis)
+    for number, (channel, data) in enumerate(follow(redis, pattern), 1):
+        for line in reader.lines(channel, data, raw=raw, as_json=as_json):
+            typer.echo(line)
+        if number == count:
+            break
+
+
+@app.command(epilog="Example: `penstock normalize COINBASE.jsonl.zst --provider coinbase_advanced -o day.dbn.zst`")
+def normalize(
+    capture: Annotated[list[Path], typer.Argument(help="Recording files, in order.")],
+    provider: Annotated[str, typer.Option(help="The venue that was recorded.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="DBN output; the schema is put before .dbn.zst.")
+    ] = None,
+    definitions: Annotated[
+        Path | None, typer.Option(help="The venue's instrument list (JSON), where the recording has none.")
+    ] = None,
+) -> None:
+    """Normalize a recording to DBN files and print a JSON summary."""
+    from penstock.cli.normalize import normalize_capture
+
+    for path in capture:
+        if not path.exists():
+            raise ConfigError(f"CAPTURE is {str(path)!r}: no such file")
+    summary = normalize_capture(capture, provider, output, definitions)
+    typer.echo(json.dumps(summary.as_dict(), indent=1))
+
+
+@app.command(epilog='Example: `penstock query "SELECT provider, count(*) FROM trades GROUP BY 1"`')
+def query(
+    sql: Annotated[str, typer.Argument(help="SQL over the views trades, mbo, mbp_1, statistics, definition, raw.")],
+    source: Source = ".penstock/demo/final",
+    as_json: Json = False,
+) -> None:
+    """Run SQL over a coalesced dataset."""
+    from penstock.cli.query import query as run
+
+    columns, rows = run(sql, _url(source))
+    if as_json:
+        typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str))
+        return
+    table = Table()
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    Console().print(table)
+
+
+@app.command(epilog="Example: `penstock coalesce --day 2026-11-21 --source .penstock/up/intermediate --target lake`")
+def coalesce(
+    day: Annotated[str, typer.Option(help="UTC day, YYYY-MM-DD.")],
+    source: Source = ".penstock/demo/intermediate",
+    target: Source = ".penstock/demo/final",
+    providers: Annotated[str, typer.Option(help="Only these providers.")] = "",
+) -> None:
+    """Merge PRIMARY and REPLICA of one day into one exact dataset."""
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
+        raise ConfigError(f"--day is {day!r}, expected YYYY-MM-DD")
+    command = ["services.post_processor", "--source", _url(source), "--target", _url(target), "--day", day]
+    raise typer.Exit(_module(command + (["--providers", providers] if providers else [])))
+
+
+@app.command(
+    epilog="Example: `penstock check --ledger ledger.jsonl --stream stream.bin --dataset final`",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def check(context: typer.Context) -> None:
+    """Compare what came out with the simulated market's ledger (the independent checker's own options)."""
+    raise typer.Exit(_module(["checker", "check", *context.args]))
+
+
+@app.command(epilog="Example: `penstock providers --json`")
+def providers(as_json: Json = False) -> None:
+    """List the providers with their channels, schemas and limits."""
+    import providers as folders
+
+    infos = [folders.info(name) for name in folders.names()]
+    if as_json:
+        rows = [
+            {
+                "name": info.name, "title": info.title, "stream": info.endpoints.stream, "symbols": info.symbols,
+                "schemas": sorted({rule.schema for rule in info.channels}), "publisher_id": info.publisher.publisher_id,
+            }
+            for info in infos
+        ]  # fmt: skip
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("provider", "venue", "channels → schemas", "connects", "messages", "credentials")
+    for info in infos:
+        rules = "\n".join(f"{rule.pattern} → {rule.schema}" for rule in info.channels)
+        connects, messages = info.limits.connects, info.limits.messages
+        table.add_row(
+            info.name, info.title, rules, f"{connects.count}/{connects.per_s:g} s", f"{messages.count}/{messages.per_s:g} s",
+            ", ".join(info.credentials) or "none",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def main() -> None:
+    """Entry point: a Terminal error is one readable line on stderr and exit code 2."""
+    try:
+        app()
+    except Terminal as error:
+        typer.echo(f"penstock: {error}", err=True)
+        sys.exit(2)
+
+
+def _provider_names(text: str) -> tuple[str, ...]:
+    import providers as folders
+
+    names = tuple(name for name in text.split(",") if name)
+    # "coinbase" is what people say; accept a prefix that names exactly one folder.
+    resolved = []
+    for name in names:
+        matches = [known for known in folders.names() if known == name] or [
+            known for known in folders.names() if known.startswith(name)
+        ]
+        resolved.append(matches[0] if len(matches) == 1 else name)
+        folders.info(resolved[-1])
+    return tuple(resolved)
+
+
+def _url(text: str) -> str:
+    return text if "://" in text else Path(text).resolve().as_uri()
+
+
+def _module(arguments: list[str]) -> int:
+    return subprocess.run([sys.executable, "-m", *arguments], check=False).returncode  # noqa: S603 # our own modules

