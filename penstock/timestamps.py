@@ -24,7 +24,7 @@ def _minute_ns(text: str) -> int:
 def from_iso8601(text: str, field: str = "time") -> int:
     """UNIX ns of a UTC text such as `2026-08-09T21:05:48.228568804Z` (0 to 9 decimals, `Z` required).
 
-    Raises PayloadError("time_format") for anything else.
+    Raises PayloadError("time_format") for anything else, years outside 1970..2262 included: no record can hold them.
     """
     try:
         if text[-1] != "Z" or text[16] != ":":
@@ -33,7 +33,10 @@ def from_iso8601(text: str, field: str = "time") -> int:
         whole, _, fraction = text[17:-1].partition(".")
         if len(whole) != 2 or len(fraction) > 9 or not (whole + fraction).isdecimal() or int(whole) > 60:
             raise ValueError
-        return minute + int(whole) * NS_PER_S + int(fraction.ljust(9, "0"))
+        instant = minute + int(whole) * NS_PER_S + int(fraction.ljust(9, "0"))
+        if not 0 <= instant <= MAX_NS:
+            raise ValueError
+        return instant
     except (ValueError, IndexError):
         raise PayloadError("time_format", field, text, "UTC time as YYYY-MM-DDThh:mm:ss[.fffffffff]Z") from None
 
