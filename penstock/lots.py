@@ -10,15 +10,18 @@ SCALE = 1_000_000_000
 MAX_FIXED = 2**63 - 2
 """Largest fixed-point value; DBN reserves 2**63-1 as undefined."""
 
+MAX_QUANTITY = MAX_FIXED * SCALE
+"""Largest quantity at 1e-9 that is counted in lots: books of cheap coins hold more than 9.2e9 of them at one price."""
+
 MAX_SIZE = 2**32 - 2
 """Largest size in one record, in lots; DBN reserves 2**32-1 as undefined."""
 
-_EXPECTED = "a plain non-negative decimal with at most 9 decimals, below 9.22e9"
+_EXPECTED = "a plain non-negative decimal with at most 9 decimals, a price below 9.22e9"
 _ZEROS = "000000000"
 
 
-def fixed(text: str, field: str = "price") -> int:
-    """`text` at 1e-9, exactly: `"0.1"` is 100_000_000.
+def fixed(text: str, field: str = "price", limit: int = MAX_FIXED) -> int:
+    """`text` at 1e-9, exactly: `"0.1"` is 100_000_000. Values beyond `limit` (at 1e-9) are refused.
 
     Trailing zeros beyond nine decimals are accepted. Signs, exponents, spaces, underscores, other digits than 0-9 and
     values that do not fit raise PayloadError("number_format" | "number_precision" | "number_range").
@@ -36,7 +39,7 @@ def fixed(text: str, field: str = "price") -> int:
     if not (joined.isdecimal() and joined.isascii() and whole) or (digits == 0 and len(text) != len(whole)):
         raise PayloadError("number_format", field, text, _EXPECTED)
     value = int(joined + _ZEROS[digits:])
-    if value > MAX_FIXED:
+    if value > limit:
         raise PayloadError("number_range", field, text, _EXPECTED)
     return value
 
@@ -51,7 +54,7 @@ def lots(text: str, lot: int, field: str = "size") -> int:
 
     Raises PayloadError("not_whole_lots") where it does not divide exactly: a size is never rounded.
     """
-    count, rest = divmod(fixed(text, field), lot)
+    count, rest = divmod(fixed(text, field, MAX_QUANTITY), lot)
     if rest:
         raise PayloadError("not_whole_lots", field, text, f"a multiple of the lot {decimal_text(lot)}")
     return count
