@@ -38,8 +38,8 @@ def fixed(text: str, field: str = "price", limit: int = MAX_FIXED) -> int:
     # either side is refused by the two lengths.
     if not (joined.isdecimal() and joined.isascii() and whole) or (digits == 0 and len(text) != len(whole)):
         raise PayloadError("number_format", field, text, _EXPECTED)
-    value = int(joined + _ZEROS[digits:])
-    if value > limit:
+    # Length first: int() itself refuses thousands of digits, with another error.
+    if len(joined) > 60 or (value := int(joined + _ZEROS[digits:])) > limit:
         raise PayloadError("number_range", field, text, _EXPECTED)
     return value
 
