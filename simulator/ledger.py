@@ -17,6 +17,7 @@ Prices, quantities and values are plain decimal text: the ledger shares no encod
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,10 @@ import msgspec
 
 from penstock import clock
 from penstock.errors import ConfigError
+from simulator.market import LevelChange, decimal
+
+Entry = dict[str, Any]
+"""A ledger line before its number, time, provider and receivers are filled in."""
 
 
 class Ledger:
@@ -45,7 +50,7 @@ class Ledger:
         self.lines = 0
         """Lines written so far: the `n` of the last."""
 
-    def write(self, entry: dict[str, Any]) -> int:
+    def write(self, entry: Entry) -> int:
         """Append one entry; returns its line number. The entry gets `n` and `ts`; it must not be used again."""
         self.lines += 1
         entry["n"] = self.lines
@@ -71,3 +76,41 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def trade(symbol: str, ts_event: int, sequence: int, price: int, quantity: int, aggressor: str) -> Entry:
+    """A TRADES entry. `aggressor` is "buy" or "sell"; price and quantity at 1e-9; `ts_event` in ns as the venue sends
+    it, so rounded down where the venue's text has less resolution."""
+    return {
+        "schema": "TRADES",
+        "symbol": symbol,
+        "ts_event": ts_event,
+        "sequence": sequence,
+        "price": decimal(price),
+        "quantity": decimal(quantity),
+        "side": "B" if aggressor == "buy" else "A",
+    }
+
+
+def book(symbol: str, ts_event: int, sequence: int, changes: Iterable[LevelChange]) -> Entry:
+    """An MBO entry: exactly the levels the frame names, in the frame's order."""
+    sides = [["B" if side == "bid" else "A", decimal(price), decimal(quantity)] for side, price, quantity, _ in changes]
+    return {"schema": "MBO", "symbol": symbol, "ts_event": ts_event, "sequence": sequence, "changes": sides}
+
+
+def top(symbol: str, ts_event: int, sequence: int, bid: tuple[int, int] | None, ask: tuple[int, int] | None) -> Entry:
+    """An MBP_1 entry: (price, quantity) of the best levels, None for an empty side."""
+    return {
+        "schema": "MBP_1",
+        "symbol": symbol,
+        "ts_event": ts_event,
+        "sequence": sequence,
+        "bid": bid and [decimal(bid[0]), decimal(bid[1])],
+        "ask": ask and [decimal(ask[0]), decimal(ask[1])],
+    }
+
+
+def statistics(symbol: str, ts_event: int, sequence: int, values: Mapping[str, int]) -> Entry:
+    """A STATISTICS entry; values at 1e-9, named as in the venue's frame."""
+    texts = {name: decimal(value) for name, value in values.items()}
+    return {"schema": "STATISTICS", "symbol": symbol, "ts_event": ts_event, "sequence": sequence, "values": texts}

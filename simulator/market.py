@@ -66,7 +66,8 @@ class Trade(NamedTuple):
     fill: Fill
 
 
-class Statistics(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Statistics:
     """What tickers show, all at 1e-9. Since the start of the market; `last`, `high` and `low` start at the start price.
 
     `turnover` is volume in the quote currency (rounded down per fill), `funding` a signed 8-hour rate.
@@ -101,8 +102,7 @@ class Market:
 
     def step(self, ts_ns: int) -> Event:
         """One order action somewhere. A `ts_ns` not after the listing's last event counts as 1 ns after it."""
-        pits = self._pits
-        return pits[self._random.getrandbits(24) % len(pits)].step(ts_ns)
+        return self._pits[self._random.getrandbits(24) % len(self._pits)].step(ts_ns)
 
     def book(self, symbol: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(bids from the highest, asks from the lowest), each a list of (price, quantity). Raises KeyError."""
