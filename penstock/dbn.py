@@ -81,7 +81,7 @@ _DELTA_MAX: Final = 2**31 - 1
 
 
 def ts_in_delta(ts_event: int, ts_recv: int) -> int:
-    """Venue time to receive time in ns as DBN's i32; 0 where it does not fit (such records carry F_BAD_TS_RECV)."""
+    """Venue time to receive time in ns as DBN's i32; 0 where it does not fit (beyond ±2.147 s)."""
     delta = ts_recv - ts_event
     return delta if -_DELTA_MAX <= delta <= _DELTA_MAX else 0
 
