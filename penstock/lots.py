@@ -16,6 +16,9 @@ MAX_QUANTITY = MAX_FIXED * SCALE
 MAX_SIZE = 2**32 - 2
 """Largest size in one record, in lots; DBN reserves 2**32-1 as undefined."""
 
+MAX_PARTS = 4096
+"""Most records one trade or book level is split into; a mutated quantity must not become gigabytes of records."""
+
 _EXPECTED = "a plain non-negative decimal with at most 9 decimals, a price below 9.22e9"
 _ZEROS = "000000000"
 
@@ -61,9 +64,14 @@ def lots(text: str, lot: int, field: str = "size") -> int:
 
 
 def split(size: int) -> list[int]:
-    """`size` lots as parts that each fit DBN's u32 size; one part where it fits."""
+    """`size` lots as parts that each fit DBN's u32 size; one part where it fits.
+
+    Raises PayloadError("size_range") beyond MAX_PARTS parts.
+    """
     if size <= MAX_SIZE:
         return [size]
+    if size > MAX_SIZE * MAX_PARTS:
+        raise PayloadError("size_range", "size", size, f"at most {MAX_SIZE * MAX_PARTS} lots")
     whole, rest = divmod(size, MAX_SIZE)
     return [MAX_SIZE] * whole + ([rest] if rest else [])
 
