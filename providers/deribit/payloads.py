@@ -1,0 +1,304 @@
+"""Deribit's messages in its own words, and peeks into frames that decode nothing.
+
+Prices and amounts stay `msgspec.Raw`, the venue's exact text, until penstock.lots makes integers of them. Fields that
+nothing here reads are left out. Channel descriptions: https://docs.deribit.com/subscriptions (read 2026-08).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Annotated, Final
+
+import msgspec
+
+from penstock.errors import PayloadError
+from penstock.provider import CONTROL, REST, MergeKey
+from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+ABSENT: Final = msgspec.Raw()
+
+_MAX_CHANNEL: Final = 256
+_PLAIN_CHANNEL: Final = re.compile(r"[!-~]+")
+
+
+class BookData(msgspec.Struct):
+    """The data of `book.<instrument>.<raw|100ms|agg2>`; levels are (word, price, new absolute amount).
+
+    https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval
+
+        {"type":"change","timestamp":1617644858339,"prev_change_id":8973367653,
+         "instrument_name":"ETH-30APR21-2240-P","change_id":8973367846,
+         "bids":[["delete",0.0255,0.0],["new",0.026,299.0]],"asks":[]}
+    """
+
+    type: str
+    timestamp: Id
+    instrument_name: str
+    change_id: Id
+    bids: list[tuple[str, msgspec.Raw, msgspec.Raw]]
+    asks: list[tuple[str, msgspec.Raw, msgspec.Raw]]
+    prev_change_id: Id | None = None
+
+
+class GroupedBookData(msgspec.Struct):
+    """The data of `book.<instrument>.<group>.<depth>.<interval>`: all levels, (price, amount), in every message.
+
+    https://docs.deribit.com/subscriptions/orderbook/bookinstrument_namegroupdepthinterval
+
+        {"timestamp":1653982973195,"instrument_name":"BTC-30SEP22","change_id":45176371821,
+         "bids":[[31975.0,1370.0],[31966.0,2200.0]],"asks":[[31976.5,2500.0],[31979.0,60.0]]}
+    """
+
+    timestamp: Id
+    instrument_name: str
+    change_id: Id
+    bids: list[tuple[msgspec.Raw, msgspec.Raw]]
+    asks: list[tuple[msgspec.Raw, msgspec.Raw]]
+
+
+class Trade(msgspec.Struct):
+    """One element of the data of `trades.<instrument>.<interval>` and `trades.<kind>.<currency>.<interval>`.
+
+    https://docs.deribit.com/subscriptions/trades/tradesinstrument_nameinterval
+
+        {"trade_seq":5326971,"trade_id":"137486952","timestamp":1616321287195,"tick_direction":0,"price":56273.5,
+         "mark_price":56243.86,"instrument_name":"BTC-26MAR21","index_price":56127.59,"direction":"buy",
+         "amount":6000.0}
+
+    `direction` is the taker's. `liquidation` is M (the maker was liquidated), T (the taker) or MT (both).
+    """
+
+    trade_seq: Id
+    timestamp: Id
+    instrument_name: str
+    price: msgspec.Raw
+    amount: msgspec.Raw
+    direction: str
+    liquidation: str | None = None
+    combo_id: msgspec.Raw = ABSENT
+    combo_trade_id: msgspec.Raw = ABSENT
+    block_trade_id: msgspec.Raw = ABSENT
+    block_rfq_id: msgspec.Raw = ABSENT
+
+
+class Top(msgspec.Struct):
+    """The data of `quote.<instrument>`, and the first part of a ticker's.
+
+    https://docs.deribit.com/subscriptions/market-data/quoteinstrument_name
+
+        {"timestamp":1654012882984,"instrument_name":"BTC-PERPETUAL","best_bid_price":32143.0,
+         "best_bid_amount":179960.0,"best_ask_price":32143.5,"best_ask_amount":20.0}
+    """
+
+    timestamp: Id
+    instrument_name: str
+    best_bid_price: msgspec.Raw = ABSENT
+    best_bid_amount: msgspec.Raw = ABSENT
+    best_ask_price: msgspec.Raw = ABSENT
+    best_ask_amount: msgspec.Raw = ABSENT
+
+
+class Stats(msgspec.Struct):
+    """Over the last 24 hours: `volume` in the base currency, `volume_usd` for futures."""
+
+    volume: msgspec.Raw = ABSENT
+    volume_usd: msgspec.Raw = ABSENT
+    low: msgspec.Raw = ABSENT
+    high: msgspec.Raw = ABSENT
+
+
+class Greeks(msgspec.Struct):
+    """Of options only."""
+
+    delta: msgspec.Raw = ABSENT
+
+
+class Ticker(Top):
+    """The data of `ticker.<instrument>.<interval>`.
+
+    https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval
+
+        {"timestamp":1654161785818,"stats":{"volume_usd":545442610.0,"volume":17945.19644566,"price_change":-5.4014,
+         "low":29265.5,"high":31903.5},"state":"open","settlement_price":29945.69,"open_interest":559791310,
+         "min_price":29485.31,"max_price":30383.34,"mark_price":29932.79,"last_price":29931.0,
+         "instrument_name":"BTC-PERPETUAL","index_price":29930.44,"funding_8h":0.00000255,
+         "estimated_delivery_price":29930.44,"current_funding":0.0,"best_bid_price":29930.5,
+         "best_bid_amount":149910.0,"best_ask_price":29931.0,"best_ask_amount":62850.0}
+    """
+
+    state: str | None = None
+    open_interest: msgspec.Raw = ABSENT
+    mark_price: msgspec.Raw = ABSENT
+    index_price: msgspec.Raw = ABSENT
+    estimated_delivery_price: msgspec.Raw = ABSENT
+    last_price: msgspec.Raw = ABSENT
+    current_funding: msgspec.Raw = ABSENT
+    funding_8h: msgspec.Raw = ABSENT
+    mark_iv: msgspec.Raw = ABSENT
+    stats: Stats | None = None
+    greeks: Greeks | None = None
+
+
+class InstrumentState(msgspec.Struct):
+    """The data of `instrument.state.<kind>.<currency>`.
+
+    https://docs.deribit.com/subscriptions/market-data/instrumentstatekindcurrency
+
+        {"timestamp":1553080940000,"state":"created","instrument_name":"BTC-22MAR19"}
+    """
+
+    timestamp: Id
+    state: str
+    instrument_name: str
+
+
+class RpcError(msgspec.Struct):
+    """https://docs.deribit.com/articles/errors
+
+    {"code":13004,"message":"invalid_credentials"}
+    """
+
+    code: int
+    message: str = ""
+
+
+class InstrumentName(msgspec.Struct):
+    """An instrument of which nothing but the name can be read."""
+
+    instrument_name: str
+
+
+class Instrument(InstrumentName):
+    """One element of the result of public/get_instruments. Answers before 2022 lack the fields with defaults.
+
+    https://docs.deribit.com/api-reference/market-data/public-get_instruments
+
+        {"price_index":"btc_usd","kind":"future","instrument_name":"BTC-PERPETUAL","instrument_type":"reversed",
+         "expiration_timestamp":32503708800000,"creation_timestamp":1534167754000,"is_active":true,"tick_size":0.5,
+         "contract_size":10.0,"instrument_id":124972,"min_trade_amount":10.0,"settlement_currency":"BTC",
+         "settlement_period":"perpetual","base_currency":"BTC","counter_currency":"USD","quote_currency":"USD"}
+    """
+
+    kind: str
+    base_currency: str
+    quote_currency: str
+    tick_size: msgspec.Raw
+    contract_size: msgspec.Raw
+    min_trade_amount: msgspec.Raw
+    creation_timestamp: Id | None = None
+    expiration_timestamp: Id | None = None
+    settlement_currency: str | None = None
+    settlement_period: str | None = None
+    instrument_type: str | None = None
+    future_type: str | None = None
+    option_type: str | None = None
+    strike: msgspec.Raw = ABSENT
+    price_index: str | None = None
+    instrument_id: Id = 0
+    state: str | None = None
+
+
+class Instruments(msgspec.Struct):
+    """The body of public/get_instruments: `result`, or `error`. `usOut` is the venue's time in microseconds."""
+
+    result: list[msgspec.Raw] | None = None
+    error: RpcError | None = None
+    usOut: Id = 0  # noqa: N815 # the venue's word
+
+
+def present(raw: msgspec.Raw) -> bool:
+    """False for a field that is missing or null."""
+    return bool(raw) and bytes(raw) != b"null"
+
+
+def number(raw: msgspec.Raw) -> str:
+    """The text of a JSON number, an exponent written out (`6.55e-6` is `0.00000655`), all other text as it is.
+
+    Deribit's own frames held no exponent in any recording; its REST answers hold some (`1.0e-5` as a tick size).
+    """
+    text = bytes(raw).decode("ascii", "replace")
+    return expanded(text) if "e" in text or "E" in text else text
+
+
+def expanded(text: str) -> str:
+    """A decimal with its exponent (at most two digits) written out, digit for digit; other text unchanged."""
+    match = _EXPONENT.fullmatch(text)
+    if match is None:
+        return text
+    sign, whole, fraction, exponent = match[1], match[2], match[3] or "", int(match[4])
+    digits, point = whole + fraction, len(whole) + exponent
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    if point >= len(digits):
+        return sign + digits + "0" * (point - len(digits))
+    return f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+_EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,2})")
+
+
+def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:
+    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's."""
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise PayloadError("shape", "payload", bytes(payload)[:120], str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadError("json", "payload", bytes(payload)[:120], f"JSON: {error}") from None
+
+
+_CHANNEL: Final = re.compile(rb'"channel"\s*:\s*"([^"\\]*)"')
+_TIMESTAMP: Final = re.compile(rb'"timestamp"\s*:\s*([0-9]{1,16})')
+_US_OUT: Final = re.compile(rb'"usOut"\s*:\s*([0-9]{1,19})')
+_SEQUENCES: Final = {
+    "book": re.compile(rb'"change_id"\s*:\s*([0-9]{1,19})'),
+    "trades": re.compile(rb'"trade_seq"\s*:\s*([0-9]{1,19})'),
+}
+
+
+def channel_of(frame: bytes) -> str:
+    """The channel of a subscription notification; CONTROL for everything else.
+
+    A notification is `{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.X.raw","data":…}}`
+    (https://docs.deribit.com/articles/notifications), so the first "channel" is the one.
+    """
+    start = frame.find(b'"channel":"')
+    if start >= 0:
+        start += 11
+        end = frame.find(b'"', start, start + _MAX_CHANNEL + 1)
+        name = frame[start:end] if end > start else b""
+    else:
+        match = _CHANNEL.search(frame, 0, 4096)
+        name = match[1] if match else b""
+    return _channel(name)
+
+
+@lru_cache(maxsize=16384)
+def _channel(name: bytes) -> str:
+    text = name.decode("ascii", "replace")
+    if len(text) > _MAX_CHANNEL or text.startswith(REST) or not _PLAIN_CHANNEL.fullmatch(text):
+        return CONTROL
+    return text
+
+
+def merge_key(channel: str, payload: bytes) -> MergeKey:
+    """The venue's time, its id (change_id of books, the first trade_seq of trades) and a hash of the bytes.
+
+    Notifications hold nothing of the connection they came on, so copies of one are equal byte for byte.
+    """
+    identity = blake2b(payload, digest_size=16).digest()
+    if channel.startswith(REST) or channel == CONTROL:
+        return MergeKey(_digits(_US_OUT, payload, NS_PER_US), 0, identity)
+    pattern = _SEQUENCES.get(channel.partition(".")[0])
+    sequence = _digits(pattern, payload, 1) if pattern else 0
+    return MergeKey(_digits(_TIMESTAMP, payload, NS_PER_MS), sequence, identity)
+
+
+def _digits(pattern: re.Pattern[bytes], payload: bytes, scale: int) -> int:
+    match = pattern.search(payload)
+    value = int(match[1]) * scale if match else 0
+    return value if value <= MAX_NS else 0

@@ -1,0 +1,126 @@
+"""Trades of one channel: which are new, and the messages they become."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, statistic, trade
+from penstock.errors import PayloadError
+from penstock.lots import fixed, lots, split
+from penstock.markers import Gap
+from penstock.provider import Message, Output
+from penstock.publishers import Publisher
+from penstock.timestamps import from_ms
+from providers.deribit.definitions import Known
+from providers.deribit.events import gap
+from providers.deribit.payloads import Trade, number, present
+
+LONG_CLOSED: Final = 1
+SHORT_CLOSED: Final = 2
+
+_MAX_HOLES: Final = 4096
+
+
+class Ready(NamedTuple):
+    """A trade that was read and checked, not yet published: `content` are its records, `forced` its liquidations."""
+
+    sequence: int
+    ts_event: int
+    content: bytes
+    forced: bytes
+
+
+def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
+    """One trade as records. Raises PayloadError.
+
+    F_PUBLISHER_SPECIFIC marks what was not matched in this instrument's own book: legs of combos, block and RFQ trades.
+    A combo's volume is also published on the combo, so that who adds up both must leave one out.
+    """
+    if item.direction not in {"buy", "sell"}:
+        raise PayloadError("direction", "direction", item.direction, "buy or sell")
+    ts_event = from_ms(item.timestamp, "timestamp")
+    price, size = fixed(number(item.price)), lots(number(item.amount), known.lot, "amount")
+    if not size:
+        raise PayloadError("number_range", "amount", number(item.amount), "an amount above 0")
+    special = any(map(present, (item.combo_id, item.combo_trade_id, item.block_trade_id, item.block_rfq_id)))
+    flags = F_PUBLISHER_SPECIFIC if special else 0
+    side = BID if item.direction == "buy" else ASK
+    parts = split(size)
+    last = len(parts) - 1
+    content = b"".join(
+        trade(
+            publisher_id, known.id, ts_event, price, part, side, flags | F_LAST if i == last else flags, ts_recv,
+            item.trade_seq,
+        )
+        for i, part in enumerate(parts)
+    )  # fmt: skip
+    forced = b"".join(
+        statistic(
+            publisher_id, known.id, ts_event, ts_recv, STAT_LIQUIDATION, item.trade_seq, price, size, stat_flags=way
+        )
+        for way in _liquidated(item)
+    )
+    return Ready(item.trade_seq, ts_event, content, forced)
+
+
+def _liquidated(item: Trade) -> list[int]:
+    """Which positions were closed by force: the one who must sell was long, and the taker's direction is `direction`."""
+    if item.liquidation in {None, "none"}:
+        return []
+    if item.liquidation not in {"M", "T", "MT"}:
+        raise PayloadError("liquidation", "liquidation", item.liquidation, "M, T or MT")
+    taker, maker = (SHORT_CLOSED, LONG_CLOSED) if item.direction == "buy" else (LONG_CLOSED, SHORT_CLOSED)
+    return [way for letter, way in (("T", taker), ("M", maker)) if letter in item.liquidation]
+
+
+class TradeStream:
+    """trade_seq counts the trades of an instrument, +1 each (`channel` is of one instrument).
+
+    A hole is declared when it shows; what fills it later is published then. Live, what lies before the first trade
+    seen is history and not published; in an archive every distinct trade is published once, in whatever order it comes.
+    """
+
+    def __init__(self, publisher: Publisher, known: Known, channel: str, source: str, *, archive: bool) -> None:
+        self.known = known
+        self.source = source
+        self._publisher = publisher
+        self._channel = channel
+        self._archive = archive
+        self._last: int | None = None
+        # Unseen ranges below `_last`, (first, last) inclusive, ascending. Only the newest are kept.
+        self._holes: list[tuple[int, int]] = []
+
+    def take(self, ready: Ready) -> list[Output]:
+        """Publish the trade unless it is known."""
+        outputs: list[Output] = []
+        if self._last is None:
+            self._holes = [(0, ready.sequence - 1)] if self._archive and ready.sequence else []
+            self._last = ready.sequence
+        elif ready.sequence > self._last:
+            expected = self._last + 1
+            if ready.sequence > expected:
+                self._holes = [*self._holes[1 - _MAX_HOLES :], (expected, ready.sequence - 1)]
+                outputs.append(self.doubt(Gap("trade_seq", expected, ready.sequence), ready.ts_event))
+            self._last = ready.sequence
+        elif not self._fill(ready.sequence):
+            return []
+        outputs.append(Message("TRADES", self._channel, ready.content))
+        if ready.forced:
+            outputs.append(Message("STATISTICS", self._channel, ready.forced))
+        return outputs
+
+    def doubt(self, marker: Gap, ts_event: int) -> Message:
+        """Declare that trades may be missing."""
+        return gap(self._publisher, self.known.id, "TRADES", self._channel, marker, ts_event)
+
+    def _fill(self, sequence: int) -> bool:
+        """Take `sequence` out of the hole it lies in; False where it lies in none."""
+        for i in range(len(self._holes) - 1, -1, -1):
+            first, last = self._holes[i]
+            if first <= sequence <= last:
+                rest = [(first, sequence - 1), (sequence + 1, last)]
+                self._holes[i : i + 1] = [hole for hole in rest if hole[0] <= hole[1]]
+                return True
+            if sequence > last:
+                return False
+        return False
