@@ -47,8 +47,8 @@ class Server:
         self._stopping = False
         self._runner: web.AppRunner | None = None
 
-    async def start(self, port: int) -> dict[str, dict[str, str]]:
-        """Listen on loopback (port 0: any); returns the base URLs of each provider."""
+    async def start(self, port: int) -> dict[str, dict[str, object]]:
+        """Listen on loopback (port 0: any); returns the base URLs and the symbols of each provider."""
         app = web.Application()
         for venue in self._venues.values():
             venue.routes(Router(app, venue))
@@ -63,7 +63,11 @@ class Server:
         await site.start()
         host = f"127.0.0.1:{self._runner.addresses[0][1]}"
         return {
-            name: {"stream": f"ws://{host}/{name}{venue.stream_path}", "rest": f"http://{host}/{name}"}
+            name: {
+                "stream": f"ws://{host}/{name}{venue.stream_path}",
+                "rest": f"http://{host}/{name}",
+                "symbols": [listing.symbol for listing in venue.market.listings],
+            }
             for name, venue in self._venues.items()
         }
 
