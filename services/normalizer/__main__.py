@@ -1,0 +1,61 @@
+"""`python -m services.normalizer`: the process around `Service`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+import providers
+from penstock import config, telemetry
+from penstock.errors import Terminal
+from services.normalizer.config import NormalizerConfig
+from services.normalizer.service import Service
+
+_STATS_EVERY_S: Final = 1.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until SIGTERM or SIGINT. Raises Terminal where the configuration cannot work."""
+    settings = config.load(NormalizerConfig, argv)
+    telemetry.configure("normalizer", provider=settings.provider, instance=settings.instance)
+    telemetry.serve_metrics(settings.metrics_port)
+    try:
+        asyncio.run(_run(settings))
+    except BaseExceptionGroup as group:
+        raise _first_terminal(group) from None
+    return 0
+
+
+async def _run(settings: NormalizerConfig) -> None:
+    info = providers.info(settings.provider)
+    service = Service(settings, info, providers.normalizer_class(settings.provider)(info))
+    telemetry.REGISTRY.register(service.counts)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, service.stop)
+    async with asyncio.TaskGroup() as tasks:
+        stats = tasks.create_task(_stats())
+        await service.run()
+        stats.cancel()
+
+
+def _first_terminal(error: BaseException) -> BaseException:
+    """The Terminal error inside nested groups that says in one line why we end; `error` itself where there is none."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if isinstance(found := _first_terminal(inner), Terminal):
+                return found
+    return error
+
+
+async def _stats() -> None:
+    log = telemetry.logger()
+    while True:
+        await asyncio.sleep(_STATS_EVERY_S)
+        log.info("stats", metrics=telemetry.snapshot())
+
+
+if __name__ == "__main__":
+    config.run(main)

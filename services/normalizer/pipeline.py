@@ -1,0 +1,280 @@
+"""The journey's middle: envelope → provider normalizer → record → channel, in order, with every loss declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from penstock import clock, telemetry
+from penstock.errors import PayloadError
+from penstock.markers import Gap
+from penstock.provider import CONTROL, REST, Message, Normalizer, Output, ProviderInfo
+from penstock.raw.v1.raw_pb2 import (
+    KIND_DISCONNECTED,
+    KIND_DROPPED,
+    KIND_FRAME,
+    KIND_HEARTBEAT,
+    Envelope,
+    Kind,
+    PushRequest,
+)
+from services.normalizer.accounting import BUG, Accounting
+from services.normalizer.counts import Counts
+from services.normalizer.heartbeats import alive, heartbeats
+from services.normalizer.publisher import Publisher
+from services.normalizer.quarantine import Quarantine
+from services.normalizer.resp import Node
+from services.normalizer.routes import Route, Routes
+from services.normalizer.sequence import Continuity
+from services.normalizer.snapshots import Rounds
+from services.normalizer.state import State, is_snapshot
+
+_FLUSH_MESSAGES: Final = 256
+"""Messages after which a long batch is written, so that its first does not wait for its last."""
+
+_PROBE: Final = "rest/probe/"
+_KINDS: Final = frozenset(Kind.values()) - {0}
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """The payload of a KIND_DROPPED envelope."""
+
+    first: int
+    last: int
+    count: int
+
+
+class BadEnvelope(ValueError):
+    """An envelope that breaks raw.proto's rules; the text names the field."""
+
+
+class Pipeline:
+    """One provider and instance. All methods are synchronous: what one call publishes is in order and not interleaved."""
+
+    def __init__(
+        self, info: ProviderInfo, instance: str, normalizer: Normalizer, counts: Counts, quarantine: Quarantine,
+        state: State, nodes: tuple[Node, ...], run: int,
+    ) -> None:  # fmt: skip
+        self.publisher = Publisher(nodes, counts, self._connected)
+        self._normalizer = normalizer
+        self._accounting = Accounting(info, normalizer, counts, self._refused)
+        self._counts = counts
+        self._quarantine = quarantine
+        self._state = state
+        self._publisher_id = info.publisher.publisher_id
+        self._run = run
+        self._routes = Routes(instance, info.segment)
+        self._epoch = 0
+        self._continuity = Continuity(joined=True)
+        self._connections: dict[str, int] = {}
+        self._resyncs: dict[str, None] = {}
+        self._stamps: list[int] = []
+        self._ts_recv = 0
+        self._rounds = Rounds(normalizer)
+        self._log: Any = telemetry.logger()
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen; 0 before the first batch."""
+        return self._epoch
+
+    @property
+    def acked(self) -> int:
+        """The last sequence of the present epoch that is done with."""
+        return self._continuity.last
+
+    def begin(self, epoch: int) -> None:
+        """Take an epoch at least as high as the present one; a higher one ends the connections of the one before."""
+        if epoch == self._epoch:
+            return
+        previous, self._epoch = self._epoch, epoch
+        self._continuity = Continuity(joined=not previous)
+        self._log.info("epoch_began", epoch=epoch, previous=previous)
+        if previous:
+            for connection in sorted(set(self._connections.values()) - {0}):
+                payload = b'{"reason":"epoch ended"}'
+                self._tell(KIND_DISCONNECTED, CONTROL, connection, payload)
+        self._connections.clear()
+
+    def process(self, batch: PushRequest) -> None:
+        """Consume a batch of the present epoch and write its messages. Raises BadEnvelope; what came before it is done."""
+        continuity = self._continuity
+        try:
+            for index, envelope in enumerate(batch.envelopes):
+                _check(envelope, index)
+                if envelope.kind == KIND_DROPPED:
+                    self._note_dropped(envelope)
+                elif not continuity.next(envelope.sequence) and not self._jumped(envelope):
+                    continue
+                self._ts_recv = envelope.ts_recv
+                self._consume(envelope)
+        finally:
+            self._flush()
+
+    def resyncs(self) -> list[str]:
+        """The raw channels that need a new snapshot, each once; empties the list."""
+        channels = list(self._resyncs)
+        self._resyncs.clear()
+        return channels
+
+    def has_resyncs(self) -> bool:
+        """True where `resyncs` would not be empty."""
+        return bool(self._resyncs)
+
+    def _consume(self, envelope: Envelope) -> None:
+        channel = envelope.channel
+        outputs = self._accounting.normalize(envelope)
+        if outputs:
+            self._emit(outputs, envelope, channel)
+        if envelope.kind == KIND_FRAME:
+            if self._connections.get(channel) != envelope.connection and not channel.startswith(_PROBE):
+                self._connections[channel] = envelope.connection
+        elif envelope.kind == KIND_HEARTBEAT:
+            self._heartbeat(envelope)
+
+    def _emit(self, outputs: Iterable[Output], envelope: Envelope, raw: str) -> None:
+        ts_recv = envelope.ts_recv
+        try:
+            for output in outputs:
+                if isinstance(output, Message):
+                    route = self._publish(output)
+                    self._stamps.append(ts_recv)
+                    if route.raw != raw and (not route.raw or not raw.startswith(REST)):
+                        route.raw = raw
+                elif output.channel not in self._resyncs:
+                    self._resyncs[output.channel] = None
+                    self._counts.resyncs += 1
+        except (ValueError, IndexError) as error:
+            # No channel can be named so, or the message is no record: the normalizer's bug, and this envelope's end.
+            self._log.error("publishing_failed", stage="publishing", channel=raw, exc_info=error)
+            self._counts.quarantined[BUG] += 1
+            self._quarantine.keep(envelope, self._epoch, PayloadError(BUG, "message", str(error), "a DBN message"))
+        if len(self._stamps) >= _FLUSH_MESSAGES:
+            self._flush()
+
+    def _publish(self, message: Message) -> Route:
+        schema, channel, data = message
+        route = self._routes.find(schema, channel, data)
+        self.publisher.publish(route, data)
+        self._counts.message(schema, data)
+        if schema == "MBO":
+            if is_snapshot(data):
+                self._state.snapshot(channel, data)
+        elif schema == "DEFINITION":
+            self._state.definition(channel, data)
+        return route
+
+    def _flush(self) -> None:
+        self.publisher.flush()
+        if self._stamps:
+            now = clock.time_ns()
+            self._counts.published(now, self._stamps)
+            self._stamps.clear()
+
+    # --- losses -------------------------------------------------------------------------------------------------------
+
+    def _note_dropped(self, envelope: Envelope) -> None:
+        try:
+            dropped = msgspec.json.decode(envelope.payload, type=Dropped)
+        except msgspec.DecodeError as error:
+            raise BadEnvelope(f"payload of KIND_DROPPED: {error}") from None
+        self._continuity.dropped(envelope.sequence, dropped.first, dropped.last, dropped.count)
+
+    def _jumped(self, envelope: Envelope) -> bool:
+        """An envelope that is not simply the next: False where it was consumed before."""
+        sequence = envelope.sequence
+        if self._continuity.repeated(sequence):
+            self._counts.duplicates += 1
+            return False
+        missing = self._continuity.consume(sequence)
+        if missing is not None:
+            self._ts_recv = envelope.ts_recv
+            self._log.warning("envelopes_missing", stage="receiving", first=missing.first, last=missing.last)
+            self._declare(self._routes, Gap("envelope", missing.first, sequence))
+            payload = msgspec.json.encode(Dropped(missing.first, missing.last, missing.last - missing.first + 1))
+            for channel, connection in tuple(self._connections.items()):
+                if channel != CONTROL:
+                    self._tell(KIND_DROPPED, channel, connection, payload)
+        return True
+
+    def _declare(self, routes: Iterable[Route], gap: Gap) -> None:
+        for route in routes:
+            data = gap.record(self._publisher_id, route.instrument_id, self._ts_recv)
+            self.publisher.publish(route, data)
+            self._counts.message(route.schema, data)
+
+    def _refused(self, envelope: Envelope, error: PayloadError) -> None:
+        """Keep a refused payload and declare it missing on the channels that its raw channel feeds.
+
+        Books are left to the normalizer: their next message shows by the venue's sequence whether anything is missing.
+        After a bug its state is doubtful as well, so it is told of a loss.
+        """
+        self._quarantine.keep(envelope, self._epoch, error)
+        channel, sequence = envelope.channel, envelope.sequence
+        if envelope.kind != KIND_FRAME or channel == CONTROL:
+            return
+        self._ts_recv = envelope.ts_recv
+        fed = [route for route in self._routes if route.raw == channel and route.schema != "MBO"]
+        self._declare(fed, Gap("quarantined"))
+        if error.reason == BUG:
+            payload = msgspec.json.encode(Dropped(sequence, sequence, 1))
+            self._tell(KIND_DROPPED, channel, envelope.connection, payload)
+
+    def _tell(self, kind: Kind, channel: str, connection: int, payload: bytes) -> None:
+        """Hand the normalizer an envelope of our own, of no sequence: something happened that nobody could send."""
+        envelope = Envelope(ts_recv=self._ts_recv, connection=connection, channel=channel, kind=kind, payload=payload)
+        outputs = self._accounting.normalize(envelope)
+        if outputs:
+            self._emit(outputs, envelope, "")
+
+    def _connected(self, node: Node, cluster: bool) -> None:
+        """Redis is there (again): declare what it missed, then publish the present state of those channels."""
+        self._state.connected(node, cluster)
+        if not self._epoch:
+            return
+        lost = [route for route in self._routes if route.lost]
+        for route in lost:
+            route.lost = False
+        self._declare(lost, Gap("publish"))
+        again = {(route.schema, route.channel) for route in lost}
+        for message in self._rounds.everything(self._ts_recv):
+            if message[:2] in again:
+                self._publish(message)
+            elif message.schema == "DEFINITION":
+                self._state.definition(message.channel, message.data)
+            else:
+                self._state.snapshot(message.channel, message.data)
+        self._flush()
+
+    # --- each second --------------------------------------------------------------------------------------------------
+
+    def _heartbeat(self, envelope: Envelope) -> None:
+        try:
+            channels = alive(envelope.payload)
+        except msgspec.DecodeError as error:
+            raise BadEnvelope(f"payload of KIND_HEARTBEAT: {error}") from None
+        for message in self._rounds.images(envelope.ts_recv):
+            self._state.snapshot(message.channel, message.data)
+        for message in self._rounds.definitions(envelope.ts_recv):
+            self._publish(message)
+        for route, data in self._beats(channels, envelope.ts_recv):
+            self.publisher.beat(route, data)
+
+    def _beats(self, channels: frozenset[str], ts_recv: int) -> Iterator[tuple[Route, bytes]]:
+        return heartbeats(self._routes, channels, self._publisher_id, self._epoch, self._run, ts_recv)
+
+
+def _check(envelope: Envelope, index: int) -> None:
+    # raw.proto's rules for the items of a batch, by hand: see PushRequest.envelopes there.
+    if envelope.sequence and envelope.ts_recv and envelope.kind in _KINDS and 0 < len(envelope.channel) <= 512:
+        return
+    for field, right in (
+        ("sequence: must be greater than 0", envelope.sequence),
+        ("ts_recv: must be greater than 0", envelope.ts_recv),
+        ("kind: must be a defined kind", envelope.kind in _KINDS),
+    ):
+        if not right:
+            raise BadEnvelope(f"envelopes[{index}].{field}")
+    raise BadEnvelope(f"envelopes[{index}].channel: must have 1 to 512 characters")
