@@ -16,7 +16,8 @@ from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.payloads import BookData, GroupedBookData, number
+from providers.deribit.numbers import number
+from providers.deribit.payloads import BookData, GroupedBookData
 
 RESYNC_SPACING_NS: Final = 2 * NS_PER_S
 """A channel asks for a new snapshot at most this often, of receive time: asking costs 3,000 credits of 30,000."""

@@ -16,7 +16,8 @@ from penstock.instruments import Instrument as Described
 from penstock.lots import fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
-from providers.deribit.payloads import Instrument, InstrumentName, Instruments, decode, number
+from providers.deribit.numbers import number
+from providers.deribit.payloads import Instrument, InstrumentName, Instruments, decode
 
 _BODY: Final = msgspec.json.Decoder(Instruments)
 _INSTRUMENT: Final = msgspec.json.Decoder(Instrument)

@@ -166,6 +166,29 @@ class RpcError(msgspec.Struct):
     message: str = ""
 
 
+class HeartbeatParams(msgspec.Struct):
+    """`type` is heartbeat, or test_request where the client must call public/test or be disconnected."""
+
+    type: str = ""
+
+
+class Reply(msgspec.Struct):
+    """A control frame: the reply to a call by its `id`, or a heartbeat.
+
+    https://docs.deribit.com/api-reference/session-management/public-set_heartbeat
+
+        {"jsonrpc":"2.0","id":0,"result":["book.BTC-PERPETUAL.100ms"],"usIn":1617644856930085,
+         "usOut":1617644856931122,"usDiff":1037,"testnet":false}
+        {"jsonrpc":"2.0","method":"heartbeat","params":{"type":"test_request"}}
+    """
+
+    id: int | None = None
+    method: str | None = None
+    params: HeartbeatParams | None = None
+    result: msgspec.Raw = ABSENT
+    error: RpcError | None = None
+
+
 class InstrumentName(msgspec.Struct):
     """An instrument of which nothing but the name can be read."""
 
@@ -210,45 +233,17 @@ class Instruments(msgspec.Struct):
     usOut: Id = 0  # noqa: N815 # the venue's word
 
 
-def present(raw: msgspec.Raw) -> bool:
-    """False for a field that is missing or null."""
-    return bool(raw) and bytes(raw) != b"null"
-
-
-def number(raw: msgspec.Raw) -> str:
-    """The text of a JSON number, an exponent written out (`6.55e-6` is `0.00000655`), all other text as it is.
-
-    Deribit's own frames held no exponent in any recording; its REST answers hold some (`1.0e-5` as a tick size).
-    """
-    text = bytes(raw).decode("ascii", "replace")
-    return expanded(text) if "e" in text or "E" in text else text
-
-
-def expanded(text: str) -> str:
-    """A decimal with its exponent (at most two digits) written out, digit for digit; other text unchanged."""
-    match = _EXPONENT.fullmatch(text)
-    if match is None:
-        return text
-    sign, whole, fraction, exponent = match[1], match[2], match[3] or "", int(match[4])
-    digits, point = whole + fraction, len(whole) + exponent
-    if point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    if point >= len(digits):
-        return sign + digits + "0" * (point - len(digits))
-    return f"{sign}{digits[:point]}.{digits[point:]}"
-
-
-_EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,2})")
-
-
 def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:
-    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's."""
+    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's.
+
+    The error does not quote the payload, which may be an answer that holds a token.
+    """
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:
-        raise PayloadError("shape", "payload", bytes(payload)[:120], str(error)) from None
+        raise PayloadError("shape", "payload", len(bytes(payload)), f"bytes of another shape: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "payload", bytes(payload)[:120], f"JSON: {error}") from None
+        raise PayloadError("json", "payload", len(bytes(payload)), f"bytes of JSON: {error}") from None
 
 
 _CHANNEL: Final = re.compile(rb'"channel"\s*:\s*"([^"\\]*)"')
@@ -296,6 +291,12 @@ def merge_key(channel: str, payload: bytes) -> MergeKey:
     pattern = _SEQUENCES.get(channel.partition(".")[0])
     sequence = _digits(pattern, payload, 1) if pattern else 0
     return MergeKey(_digits(_TIMESTAMP, payload, NS_PER_MS), sequence, identity)
+
+
+def change_id_of(payload: bytes) -> int | None:
+    """The change_id of a book message or of a public/get_order_book answer; None where it has none."""
+    match = _SEQUENCES["book"].search(payload)
+    return int(match[1]) if match else None
 
 
 def _digits(pattern: re.Pattern[bytes], payload: bytes, scale: int) -> int:

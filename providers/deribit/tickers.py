@@ -32,7 +32,8 @@ from penstock.dbn import (
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, fixed, fixed_signed, lots
 from providers.deribit.definitions import Known
-from providers.deribit.payloads import Greeks, Stats, Ticker, Top, expanded, number, present
+from providers.deribit.numbers import expanded, number, present
+from providers.deribit.payloads import Greeks, Stats, Ticker, Top
 
 REPEAT_NS: Final = 10_000_000_000
 """All statistics are published again with the first ticker in each such span of venue time, for late joiners."""

@@ -13,7 +13,8 @@ from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.payloads import Trade, number, present
+from providers.deribit.numbers import number, present
+from providers.deribit.payloads import Trade
 
 LONG_CLOSED: Final = 1
 SHORT_CLOSED: Final = 2
