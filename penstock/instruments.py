@@ -12,12 +12,12 @@ from penstock.dbn import UNDEF_PRICE, UNDEF_TIMESTAMP
 from penstock.lots import SCALE
 from penstock.publishers import Publisher
 
-SPOT: Final = dbn.InstrumentClass.FX_SPOT
-FUTURE: Final = dbn.InstrumentClass.FUTURE
-CALL: Final = dbn.InstrumentClass.CALL
-PUT: Final = dbn.InstrumentClass.PUT
-FUTURE_SPREAD: Final = dbn.InstrumentClass.FUTURE_SPREAD
-OPTION_SPREAD: Final = dbn.InstrumentClass.OPTION_SPREAD
+SPOT: Final = dbn.InstrumentClass("X")
+FUTURE: Final = dbn.InstrumentClass("F")
+CALL: Final = dbn.InstrumentClass("C")
+PUT: Final = dbn.InstrumentClass("P")
+FUTURE_SPREAD: Final = dbn.InstrumentClass("S")
+OPTION_SPREAD: Final = dbn.InstrumentClass("T")
 
 
 def instrument_id(provider: str, raw_symbol: str) -> int:
@@ -70,35 +70,38 @@ class Instrument:
 
         Raises ValueError where a text does not fit its DBN field.
         """
-        return bytes(
-            dbn.InstrumentDefMsg(
-                publisher_id=self.publisher.publisher_id,
-                instrument_id=self.instrument_id,
-                ts_event=ts_event,
-                ts_recv=ts_recv,
-                min_price_increment=self.tick,
-                display_factor=SCALE,
-                min_lot_size=min(self.min_lots, 2**31 - 1),
-                min_lot_size_round_lot=1,
-                raw_symbol=self.raw_symbol,
-                group=self.group,
-                exchange=self.publisher.venue,
-                instrument_class=self.instrument_class,
-                security_update_action=dbn.SecurityUpdateAction(action),
-                security_type=self.security_type,
-                secsubtype=self.secsubtype,
-                asset=self.base,
-                underlying=self.underlying,
-                currency=_currency(self.quote),
-                settl_currency=_currency(self.settle or self.quote),
-                unit_of_measure=self.lot_unit,
-                unit_of_measure_qty=self.lot,
-                expiration=self.expiration,
-                activation=self.activation,
-                strike_price=self.strike,
-                raw_instrument_id=self.venue_id,
+        try:
+            return bytes(
+                dbn.InstrumentDefMsg(
+                    publisher_id=self.publisher.publisher_id,
+                    instrument_id=self.instrument_id,
+                    ts_event=ts_event,
+                    ts_recv=ts_recv,
+                    min_price_increment=self.tick,
+                    display_factor=SCALE,
+                    min_lot_size=min(self.min_lots, 2**31 - 1),
+                    min_lot_size_round_lot=1,
+                    raw_symbol=self.raw_symbol,
+                    group=self.group,
+                    exchange=self.publisher.venue,
+                    instrument_class=self.instrument_class,
+                    security_update_action=dbn.SecurityUpdateAction(action),
+                    security_type=self.security_type,
+                    secsubtype=self.secsubtype,
+                    asset=self.base,
+                    underlying=self.underlying,
+                    currency=_currency(self.quote),
+                    settl_currency=_currency(self.settle or self.quote),
+                    unit_of_measure=self.lot_unit,
+                    unit_of_measure_qty=self.lot,
+                    expiration=self.expiration,
+                    activation=self.activation,
+                    strike_price=self.strike,
+                    raw_instrument_id=self.venue_id,
+                )
             )
-        )
+        except dbn.DBNError as error:
+            raise ValueError(f"definition of {self.raw_symbol!r}: {error}") from None
 
 
 def _currency(code: str) -> str:
