@@ -35,7 +35,8 @@ class Instrument:
 
     `lot` is the quantity of one unit of size, in `lot_unit` ("BTC", or "USD" for inverse contracts): it becomes
     `unit_of_measure_qty`. `group` is `BASE/QUOTE` for spot and `BASE/QUOTE:SETTLE` for derivatives. `security_type` is
-    SPOT, PERP, FUT or OPT; `secsubtype` LIN, INV, QNT or empty. `min_lots` is the smallest order in lots.
+    SPOT, PERP, FUT or OPT; `secsubtype` LIN, INV, QNT or empty. `min_lots` is the smallest order
+    in lots, `step_lots` the step of orders, above 1 where the lot is finer than that.
     """
 
     publisher: Publisher
@@ -53,6 +54,7 @@ class Instrument:
     activation: int = UNDEF_TIMESTAMP
     strike: int = UNDEF_PRICE
     min_lots: int = 1
+    step_lots: int = 1
     venue_id: int = 0
     underlying: str = ""
 
@@ -80,7 +82,7 @@ class Instrument:
                     min_price_increment=self.tick,
                     display_factor=SCALE,
                     min_lot_size=min(self.min_lots, 2**31 - 1),
-                    min_lot_size_round_lot=1,
+                    min_lot_size_round_lot=min(self.step_lots, 2**31 - 1),
                     raw_symbol=self.raw_symbol,
                     group=self.group,
                     exchange=self.publisher.venue,
