@@ -1,0 +1,199 @@
+"""`@depth` and the REST snapshots of it to MBO: the venue's rule for keeping a book.
+
+https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md#how-to-manage-a-local-order-book-correctly
+(2026-07-21): buffer updates; take a snapshot; it is too old where `lastUpdateId` + 1 is before the first buffered `U`;
+discard updates with `u` <= `lastUpdateId`; the next one spans `lastUpdateId` + 1; from then on each `U` is the last
+`u` + 1.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from penstock.book import Book, Change, order_id
+from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
+from penstock.errors import PayloadError
+from penstock.instruments import Instrument
+from penstock.lots import MAX_SIZE, split
+from penstock.provider import Message, Output, Resync
+from penstock.timestamps import NS_PER_S, from_ms
+from providers.binance_spot.payloads import Combined, DepthSnapshot, DepthUpdate, Level, decode
+from providers.binance_spot.stream import Stream
+
+_UPDATE: Final = msgspec.json.Decoder(Combined[DepthUpdate])
+_SNAPSHOT: Final = msgspec.json.Decoder(DepthSnapshot)
+
+BUFFERED: Final = 1000
+"""Updates kept for a snapshot: 100 s of `@depth@100ms`. Where they do not suffice the next snapshot is asked for."""
+
+PATIENCE_NS: Final = 5 * NS_PER_S
+"""How long a snapshot may take before it is asked for again."""
+
+_RECENT: Final = 1024
+_RECORD, _FLAGS = 56, 36  # an MBO record's size, and where its flags are
+
+
+class Update(NamedTuple):
+    """A depth update in DBN's numbers: update ids `first` to `last`."""
+
+    first: int
+    last: int
+    ts_event: int
+    changes: list[Change]
+
+
+class Depth(Stream):
+    """The book of one instrument.
+
+    Nothing is published before the first snapshot. When updates are lost, a Gap is; the updates that follow still are,
+    with F_MAYBE_BAD_BOOK, and are kept: the next snapshot is followed by those it does not contain, which take its time
+    of receipt, so that order by `ts_recv` is order of publication.
+    """
+
+    schema = "MBO"
+
+    def __init__(self, channel: str, instrument: Instrument, *, archive: bool) -> None:
+        super().__init__(channel, instrument, archive=archive)
+        self.book = Book(self.publisher_id, self.instrument_id)
+        self.started = False
+        """A snapshot was published."""
+        self.synchronized = False
+        self.ask_at = 0
+        """Receive time (ns) from which a missing snapshot is asked for (again)."""
+        self._last = 0
+        self._snapshot = 0
+        self._ts_event = 0
+        self._waiting: deque[Update] = deque(maxlen=BUFFERED)
+        self._recent: deque[int] = deque(maxlen=_RECENT)
+
+    def frame(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
+        message = decode(_UPDATE, payload)
+        depth = message.data
+        self.check(message.stream, depth.s)
+        first, last = depth.U, depth.u
+        if first > last:
+            raise PayloadError("update_id", "U", f"{first} {last}", "U up to u")
+        prices, sizes = self.prices, self.sizes
+        changes = [(BID, prices[price], sizes[size]) for price, size in depth.b]
+        changes += [(ASK, prices[price], sizes[size]) for price, size in depth.a]
+        for change in changes:
+            if change[2] > MAX_SIZE:
+                _check_room(*change)
+        return self._advance(Update(first, last, from_ms(depth.E, "E"), changes), ts_recv)
+
+    def snapshot(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
+        """Take the body of GET /api/v3/depth. One that comes while the book is whole changes nothing."""
+        snapshot = decode(_SNAPSHOT, payload)
+        bids, asks = self._side(BID, snapshot.bids), self._side(ASK, snapshot.asks)
+        if bids and asks and max(bids) >= min(asks):
+            raise PayloadError("crossed", "bids", f"{max(bids)} {min(asks)}", "a best bid below the best ask")
+        if self.synchronized:
+            return ()
+        last = snapshot.lastUpdateId
+        newer = [update for update in self._waiting if update.last > last]
+        if newer and newer[0].first > last + 1:
+            return self._ask(ts_recv)
+        data = self.book.replace(bids.items(), asks.items(), ts_recv, ts_recv, last)
+        self.started = self.synchronized = True
+        self._last = self._snapshot = last
+        self._ts_event = ts_recv
+        self._waiting.clear()
+        self._recent.clear()
+        outputs: list[Output] = [Message("MBO", self.channel, data)]
+        for update in newer:
+            outputs += self._advance(update, ts_recv)
+        return outputs
+
+    def interrupted(self, reason: str, ts_recv: int) -> Sequence[Output]:
+        """Doubtful until the next snapshot, which the session fetches by itself when it is connected again."""
+        self._waiting.clear()
+        self.synchronized = False
+        self.ask_at = ts_recv + PATIENCE_NS
+        return (self.gap(reason, ts_recv),) if self.started else ()
+
+    def due(self, ts_recv: int) -> Sequence[Output]:
+        """Ask for a snapshot that is missing for too long."""
+        return () if self.synchronized or ts_recv < self.ask_at else self._ask(ts_recv)
+
+    def image(self, ts_recv: int) -> Message | None:
+        """The book as a snapshot message, None while it is doubtful."""
+        if not self.synchronized:
+            return None
+        return Message("MBO", self.channel, self.book.image(self._ts_event, ts_recv, self._last))
+
+    def _advance(self, update: Update, ts_recv: int) -> Sequence[Output]:
+        if not self.synchronized:
+            return self._wait(update, ts_recv)
+        expected = self._last + 1
+        spans = self._last == self._snapshot and update.first <= expected <= update.last
+        if update.first != expected and not spans:
+            if update.last <= self._snapshot or update.last in self._recent:
+                return ()
+            return self._broken("update_id", expected, update, self._apply(update, ts_recv, F_MAYBE_BAD_BOOK), ts_recv)
+        data = self._apply(update, ts_recv, 0)
+        if self.book.crossed:
+            return self._broken("crossed", 0, update, _doubtful(data), ts_recv)
+        return (Message("MBO", self.channel, data),) if data else ()
+
+    def _apply(self, update: Update, ts_recv: int, flags: int) -> bytes:
+        self._last = update.last
+        self._ts_event = update.ts_event
+        self._recent.append(update.last)
+        return self.book.update(update.changes, update.ts_event, ts_recv, update.last, flags)
+
+    def _broken(self, reason: str, expected: int, update: Update, data: bytes, ts_recv: int) -> Sequence[Output]:
+        """The book is doubtful from this update on, whose records `data` say so."""
+        self.synchronized = False
+        self._waiting.clear()
+        self._waiting.append(update)
+        outputs: list[Output] = [self.gap(reason, ts_recv, expected, update.first)]
+        if data:
+            outputs.append(Message("MBO", self.channel, data))
+        return [*outputs, *self._ask(ts_recv)]
+
+    def _wait(self, update: Update, ts_recv: int) -> Sequence[Output]:
+        """Keep an update for the snapshot to come; what is kept has no hole."""
+        waiting = self._waiting
+        expected = waiting[-1].last + 1 if waiting else update.first
+        if update.last in self._recent or update.last < expected:
+            return self.due(ts_recv)
+        outputs: list[Output] = []
+        if update.first != expected:
+            waiting.clear()
+            if self.started:
+                outputs.append(self.gap("update_id", ts_recv, expected, update.first))
+        waiting.append(update)
+        if self.started:
+            data = self._apply(update, ts_recv, F_MAYBE_BAD_BOOK)
+            if data:
+                outputs.append(Message("MBO", self.channel, data))
+        return [*outputs, *self.due(ts_recv)]
+
+    def _ask(self, ts_recv: int) -> Sequence[Output]:
+        self.ask_at = ts_recv + PATIENCE_NS
+        return (Resync(self.channel),)
+
+    def _side(self, side: bytes, levels: Iterable[Level]) -> dict[int, int]:
+        prices, sizes = self.prices, self.sizes
+        found = {prices[price]: sizes[size] for price, size in levels}
+        for price, size in found.items():
+            if size > MAX_SIZE:
+                _check_room(side, price, size)
+        return found
+
+
+def _check_room(side: bytes, price: int, size: int) -> None:
+    """Raises PayloadError where a level has more parts than ids, before any of its message is applied."""
+    order_id(side, price, len(split(size)) - 1)
+
+
+def _doubtful(data: bytes) -> bytes:
+    """The MBO records of `data` with F_MAYBE_BAD_BOOK."""
+    marked = bytearray(data)
+    for at in range(_FLAGS, len(data), _RECORD):
+        marked[at] |= F_MAYBE_BAD_BOOK
+    return bytes(marked)
