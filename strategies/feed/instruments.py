@@ -1,0 +1,123 @@
+"""InstrumentDefMsg to Nautilus instruments, and the integers by which prices and sizes of one become Nautilus's raws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import databento_dbn
+from nautilus_trader.model.enums import OptionKind
+from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
+from nautilus_trader.model.instruments import CryptoFuture, CryptoOption, CryptoPerpetual, CurrencyPair, Instrument
+from nautilus_trader.model.objects import FIXED_PRECISION, Currency, Price, Quantity
+
+from penstock.dbn import RECORD_BYTES, RTYPE_DEFINITION, UNDEF_PRICE, UNDEF_TIMESTAMP, VERSION, records
+from penstock.errors import PayloadError
+from penstock.lots import decimal_text
+
+PRICE_PRECISION: Final = 9
+"""Decimals of every price. DBN's own scale, because venues publish prices between the ticks: block trades (Deribit's
+get_instruments example has tick 2.5 and block_trade_tick_size 0.01), marks and indices, orders older than a change of
+tick. Nautilus refuses a price that its instrument's precision does not hold, and one precision serves an instrument."""
+
+TO_RAW: Final = 10 ** (FIXED_PRECISION - 9)
+"""1e-9 fixed point to Nautilus's raw integers, in this build of it (16 decimals, or 9 in standard precision)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A Nautilus instrument and what its records need. `lot_raw`: one lot as a Nautilus raw quantity."""
+
+    instrument: Instrument
+    provider: str
+    dbn_id: int
+    id: InstrumentId
+    lot_raw: int
+    size_precision: int
+    record: bytes
+
+
+class Definitions:
+    """Decodes definitions. One Rust decoder for all: it only ever sees bytes whose framing was checked."""
+
+    def __init__(self) -> None:
+        self._decoder = databento_dbn.DBNDecoder(has_metadata=False, input_version=VERSION)
+
+    def listing(self, provider: str, data: bytes) -> Listing:
+        """The listing of one InstrumentDefMsg of a provider (`BINANCE_SPOT`, which becomes the Nautilus venue).
+
+        Raises PayloadError("definition") for bytes that are none, or that describe nothing Nautilus can hold.
+        """
+        try:
+            ((rtype, record),) = records(data)
+        except ValueError as error:
+            raise PayloadError("definition", "definition", data[:16], str(error)) from None
+        if rtype != RTYPE_DEFINITION or len(record) != RECORD_BYTES[RTYPE_DEFINITION]:
+            raise PayloadError("definition", "rtype", rtype, "an InstrumentDefMsg")
+        self._decoder.write(record)
+        message: Any = self._decoder.decode()[0]
+        try:
+            return _listing(provider, message, record)
+        except (ValueError, OverflowError, TypeError) as error:
+            raise PayloadError(
+                "definition", message.raw_symbol, str(error), "an instrument Nautilus can hold"
+            ) from None
+
+
+def precision(value: int) -> int:
+    """Decimals needed to write a 1e-9 fixed-point value exactly: 3 for 0.005."""
+    return len(decimal_text(value).partition(".")[2])
+
+
+def _listing(provider: str, message: Any, record: bytes) -> Listing:
+    lot, tick = message.unit_of_measure_qty, message.min_price_increment
+    if not 0 < lot < UNDEF_PRICE or not 0 < tick < UNDEF_PRICE:
+        raise ValueError(f"lot {lot} and tick {tick} at 1e-9, expected both positive")
+    digits = precision(lot)
+    instrument = _instrument(InstrumentId(Symbol(message.raw_symbol), Venue(provider)), message, lot, tick, digits)
+    return Listing(instrument, provider, message.instrument_id, instrument.id, lot * TO_RAW, digits, record)
+
+
+def _instrument(key: InstrumentId, message: Any, lot: int, tick: int, digits: int) -> Instrument:
+    pair, _, settle = message.group.partition(":")
+    base, _, quote = pair.partition("/")
+    if not base or not quote:
+        raise ValueError(f"group {message.group!r}, expected BASE/QUOTE or BASE/QUOTE:SETTLE")
+    step = Quantity.from_raw(lot * TO_RAW, digits)
+    common: dict[str, Any] = {
+        "instrument_id": key,
+        "raw_symbol": Symbol(message.raw_symbol),
+        "quote_currency": Currency.from_str(quote),
+        "price_precision": PRICE_PRECISION,
+        "size_precision": digits,
+        "price_increment": Price.from_raw(tick * TO_RAW, PRICE_PRECISION),
+        "size_increment": step,
+        "lot_size": step,
+        "min_quantity": Quantity.from_raw(max(message.min_lot_size, 1) * lot * TO_RAW, digits),
+        "ts_event": message.ts_event,
+        "ts_init": message.ts_recv,
+    }
+    kind, coin = message.security_type, Currency.from_str(base)
+    if kind == "SPOT":
+        return CurrencyPair(base_currency=coin, **common)
+    common["settlement_currency"] = Currency.from_str(settle or quote)
+    common["is_inverse"] = message.secsubtype == "INV"
+    if kind == "PERP":
+        return CryptoPerpetual(base_currency=coin, **common)
+    common |= {"underlying": coin, "activation_ns": _time(message.activation), "expiration_ns": message.expiration}
+    if kind == "FUT":
+        return CryptoFuture(**common)
+    if kind == "OPT":
+        # An option's price is in the coin where it settles in it, but its amount is in the coin either way: Nautilus
+        # reserves "inverse" for amounts in the quote currency.
+        common["is_inverse"] = False
+        return CryptoOption(
+            option_kind=OptionKind.CALL if str(message.instrument_class) == "C" else OptionKind.PUT,
+            strike_price=Price.from_raw(message.strike_price * TO_RAW, PRICE_PRECISION),
+            **common,
+        )
+    raise ValueError(f"security_type {kind!r}, expected SPOT, PERP, FUT or OPT")
+
+
+def _time(ns: int) -> int:
+    return 0 if ns == UNDEF_TIMESTAMP else int(ns)

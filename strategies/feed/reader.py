@@ -1,0 +1,196 @@
+"""One Redis subscription connection, held over whatever happens to it: hiredis on a bare asyncio protocol.
+
+Pub/Sub keeps nothing for who is away, so a break is reported at once and never papered over. A node that is frozen
+rather than dead sends no error: a PING answered by nothing within the deadline is the only sign of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+
+from penstock.clock import monotonic_ns
+from penstock.errors import ConfigError
+from penstock.telemetry import logger
+
+_PING_S: Final = 0.3
+_DEADLINE_S: Final = 1.0
+_PAUSE_S: Final = 0.5
+
+
+class Node(NamedTuple):
+    """Where one Redis node is; `tls` for rediss:// URLs. Its repr holds no secret."""
+
+    host: str
+    port: int
+    tls: bool = False
+    username: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, url: str) -> Node:
+        """The node of a redis:// or rediss:// URL. Raises ConfigError, without the URL in it as that may hold a
+        password."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+            raise ConfigError("a Redis URL is not of the form redis[s]://[user:password@]host[:port]")
+        return cls(
+            parts.hostname,
+            parts.port or 6379,
+            parts.scheme == "rediss",
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+        )
+
+
+OnMessage = Callable[[bytes, bytes, int], None]
+"""(channel, payload, monotonic ns at which the bytes were read)."""
+
+
+class Reader:
+    """Holds one subscription connection to one of `nodes`, the next one after each break.
+
+    `on_message` gets every message of the wanted channels and patterns, in order. `on_cut` is called at each break,
+    before anything of a new connection is delivered.
+    """
+
+    def __init__(self, nodes: Sequence[Node], on_message: OnMessage, on_cut: Callable[[], None]) -> None:
+        self._nodes = nodes
+        self._on_message = on_message
+        self._on_cut = on_cut
+        self._wanted: dict[tuple[bytes, bytes], None] = {}
+        self._connection: _Connection | None = None
+        self.connects = 0
+        """How many connections were made so far; more than one means there were breaks."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is up now."""
+        return self._connection is not None
+
+    def subscribe(self, name: str, *, is_pattern: bool = False) -> None:
+        """Want a channel, or a pattern that penstock.channels built; again after every reconnect."""
+        key = (b"PSUBSCRIBE" if is_pattern else b"SUBSCRIBE", name.encode())
+        if key not in self._wanted:
+            self._wanted[key] = None
+            if self._connection is not None:
+                self._connection.send(*key)
+
+    def unsubscribe(self, name: str, *, is_pattern: bool = False) -> None:
+        """No longer want it."""
+        command = b"PSUBSCRIBE" if is_pattern else b"SUBSCRIBE"
+        if self._wanted.pop((command, name.encode()), 0) is None and self._connection is not None:
+            self._connection.send(command.replace(b"SUB", b"UNSUB"), name.encode())
+
+    async def run(self) -> None:
+        """Connect, deliver, and connect again elsewhere; until cancelled."""
+        failures, turn = 0, 0
+        while True:
+            node = self._nodes[turn % len(self._nodes)]
+            turn += 1
+            started = monotonic_ns()
+            try:
+                await self._hold(node)
+            except (OSError, TimeoutError, hiredis.HiredisError) as error:
+                self._on_cut()
+                logger().warning("subscription_lost", node=repr(node), error=str(error) or type(error).__name__)
+            failures = failures + 1 if monotonic_ns() - started < 2_000_000_000 else 0
+            if failures >= len(self._nodes):
+                await asyncio.sleep(random.uniform(0.1, 1.0) * _PAUSE_S)
+
+    async def _hold(self, node: Node) -> None:
+        loop = asyncio.get_running_loop()
+        context = ssl.create_default_context() if node.tls else None
+        async with asyncio.timeout(_DEADLINE_S):
+            _, connection = await loop.create_connection(
+                lambda: _Connection(self._on_message), node.host, node.port, ssl=context
+            )
+        try:
+            if node.password:
+                connection.send(b"AUTH", *(part.encode() for part in (node.username, node.password) if part))
+            for command, name in self._wanted:
+                connection.send(command, name)
+            self._connection = connection
+            self.connects += 1
+            await connection.watch()
+        finally:
+            self._connection = None
+            connection.close()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, on_message: OnMessage) -> None:
+        self._on_message = on_message
+        self._parser = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+        self._heard_ns = monotonic_ns()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc or ConnectionResetError("the node closed the connection"))
+
+    def send(self, *words: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            sized = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+            self._transport.write(b"*%d\r\n%b" % (len(words), sized))
+
+    def data_received(self, data: bytes) -> None:
+        now = self._heard_ns = monotonic_ns()
+        parser, deliver = self._parser, self._on_message
+        try:
+            parser.feed(data)
+            while (item := parser.gets()) is not False:
+                kind = item[0] if isinstance(item, list) else item
+                if kind == b"message":
+                    deliver(item[1], item[2], now)
+                elif kind == b"pmessage":
+                    deliver(item[2], item[3], now)
+                elif isinstance(item, hiredis.ReplyError):
+                    raise item
+        except hiredis.HiredisError as error:
+            # A refusal (NOAUTH, NOPERM) or bytes that are not RESP: nothing after it can be trusted to be whole.
+            self._end(error)
+
+    def close(self) -> None:
+        """Drop the connection now; nothing is delivered after this."""
+        self._ended.cancel()
+        self._on_message = _ignore
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def watch(self) -> None:
+        """Until the connection ends (raises why) or nothing has come back for the deadline (TimeoutError)."""
+        while not self._ended.done():
+            self.send(b"PING")
+            await asyncio.wait((self._ended,), timeout=_PING_S)
+            # Judged after the wait, when the loop has read what was there: a stall of this process is not silence.
+            await asyncio.sleep(0)
+            if monotonic_ns() - self._heard_ns > _DEADLINE_S * 1e9:
+                raise TimeoutError(f"the node has answered nothing for {_DEADLINE_S} s")
+        self._ended.result()
+
+    def _end(self, error: BaseException) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+
+def _ignore(_channel: bytes, _payload: bytes, _now_ns: int) -> None:
+    """Deliver nothing."""
+
+
+def nodes(urls: Sequence[str]) -> list[Node]:
+    """The nodes of some URLs, in order. Raises ConfigError for one that is none."""
+    return [Node.parse(url) for url in urls]
