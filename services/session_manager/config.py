@@ -1,0 +1,38 @@
+"""The configuration of one session manager process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Target = Annotated[str, msgspec.Meta(pattern=r"^(unix:.+|[^\s/]+:[0-9]{1,5})$")]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the venue sessions of one provider and instance, and push what they receive to its consumers.
+
+    Example: python -m services.session_manager --provider deribit --instance PRIMARY \\
+      --normalizer unix:/run/penstock/normalizer.sock --batch-processor 127.0.0.1:7100
+
+    normalizer, batch-processor: where the consumers listen, unix:/path or host:port.
+    symbols: comma-separated venue symbols instead of provider.yaml's; stream-url, rest-url: its endpoints' likewise.
+    state-dir: lease, epoch and request budget; shared by all session managers of a host (one egress address).
+    metrics-port: Prometheus on loopback, 0 for none. definitions-s: seconds between two fetches of all definitions.
+    hot-bytes, hot-age-s: bounds of the normalizer's queue; cold-bytes: bound of the batch processor's.
+    Secrets come from the environment names under `credentials` in provider.yaml.
+    """
+
+    provider: str
+    instance: Literal["PRIMARY", "REPLICA"]
+    normalizer: Target
+    batch_processor: Target
+    symbols: tuple[str, ...] = ()
+    stream_url: Annotated[str, msgspec.Meta(pattern=r"^(wss?://.+)?$")] = ""
+    rest_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$")] = ""
+    state_dir: str = ".penstock/state"
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    definitions_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    hot_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 64_000_000
+    hot_age_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    cold_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 256_000_000

@@ -1,0 +1,178 @@
+"""Carries one consumer's queue to it over a gRPC stream, and its acknowledgements and wishes back.
+
+Batches are adaptive without a timer: what is queued when the previous write returned goes out at once, so an idle feed waits
+for nothing and a busy one batches by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import grpc
+import grpc.aio
+
+from penstock import telemetry
+from penstock.errors import ConnectionLost, StaleEpoch
+from penstock.raw.v1 import service
+from penstock.raw.v1.raw_pb2 import Instance, PushRequest
+from services.session_manager import metrics
+from services.session_manager.backoff import Backoff
+from services.session_manager.queue import Queue
+
+_BATCH: Final = 256
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_RETRY_BASE_S: Final = 0.05
+_RETRY_CAP_S: Final = 0.5
+# A consumer may answer at once, or need the first batch to know whose stream it is: it is given both chances.
+_GREETING_S: Final = 0.25
+_ANSWER_S: Final = 5.0
+
+# gRPC's own reconnect backoff starts at 1 s and would decide over ours; the pool of subchannels is shared by default.
+_OPTIONS: Final = (
+    *service.OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Identity(NamedTuple):
+    """Whose envelopes these are; on every batch."""
+
+    provider: str
+    instance: Instance
+    epoch: int
+
+
+class Forwarder:
+    """One consumer. `resync` is called with the channels it lost; `connected` when a stream is up, with whether it is
+    another than the first."""
+
+    def __init__(
+        self,
+        target: str,
+        queue: Queue,
+        identity: Identity,
+        resync: Callable[[Sequence[str]], None],
+        connected: Callable[[bool], None],
+    ) -> None:
+        self._target = target
+        self._queue = queue
+        self._identity = identity
+        self._resync = resync
+        self._connected = connected
+        self._draining = False
+        self._streams = 0
+        self._told = False
+        self._log = telemetry.logger().bind(consumer=queue.consumer)
+        self._up = metrics.CONSUMERS_UP.labels(queue.consumer)
+
+    def drain(self) -> None:
+        """End `run` once everything queued is sent and the consumer has ended the stream."""
+        self._draining = True
+        self._queue.wake()
+
+    async def run(self) -> None:
+        """Forward until drained. Raises StaleEpoch where the consumer knows a newer owner."""
+        backoff = Backoff(_RETRY_BASE_S, _RETRY_CAP_S)
+        async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
+            while not (self._draining and self._queue.held == 0):
+                try:
+                    await self._stream(service.push(channel), backoff)
+                except ConnectionLost as lost:
+                    self._up.set(0)
+                    if not self._told:  # once per outage
+                        self._log.warning("consumer_lost", target=self._target, reason=str(lost))
+                        self._told = True
+                    await asyncio.sleep(backoff.next_s())
+                else:
+                    return
+
+    async def _stream(self, call: Any, backoff: Backoff) -> None:
+        """One stream until it is drained. Raises ConnectionLost and StaleEpoch."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                greeting = _Greeting(asyncio.get_running_loop().create_future())
+                group.create_task(self._read(call, greeting))
+                await self._greet(call, greeting)
+                self._opened(backoff)
+                await self._write(call)
+        except ExceptionGroup as group_error:
+            raise await self._verdict(call, group_error) from None
+        finally:
+            call.cancel()
+
+    async def _greet(self, call: Any, greeting: _Greeting) -> None:
+        try:
+            async with asyncio.timeout(_GREETING_S):
+                await asyncio.shield(greeting.answered)
+        except TimeoutError:
+            greeting.introduced = True
+            self._queue.rewind(0)
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    await self._send(call)
+                    await asyncio.shield(greeting.answered)
+            except TimeoutError:
+                raise ConnectionLost("no answer") from None
+
+    def _opened(self, backoff: Backoff) -> None:
+        backoff.reset()
+        self._streams += 1
+        self._told = False
+        self._up.set(1)
+        self._log.info("consumer_connected", target=self._target)
+        self._connected(self._streams > 1)
+
+    async def _write(self, call: Any) -> None:
+        while not (self._draining and not self._queue.pending):
+            await self._send(call)
+        await call.done_writing()
+
+    async def _send(self, call: Any) -> None:
+        """Send one batch of what is queued; wait for the first envelope where nothing is."""
+        batch = self._queue.take(_BATCH, _BATCH_BYTES)
+        if not batch:
+            await self._queue.wait()
+            batch = self._queue.take(_BATCH, _BATCH_BYTES)
+        if batch:
+            provider, instance, epoch = self._identity
+            await call.write(PushRequest(provider=provider, instance=instance, epoch=epoch, envelopes=batch))
+
+    async def _read(self, call: Any, greeting: _Greeting) -> None:
+        while (response := await call.read()) is not grpc.aio.EOF:
+            if greeting.answered.done() or greeting.introduced:
+                self._queue.acknowledge(response.acked_sequence)
+            else:
+                self._queue.rewind(response.acked_sequence)
+            if not greeting.answered.done():
+                greeting.answered.set_result(None)
+            if response.resync_channels:
+                self._resync(response.resync_channels)
+        if not (self._draining and not self._queue.pending):
+            raise ConnectionLost("stream ended")
+
+    async def _verdict(self, call: Any, group: ExceptionGroup[Exception]) -> Exception:
+        """What the end of a stream means for the caller; errors that are none of gRPC's are handed on as they are."""
+        error = group.exceptions[0]
+        if not isinstance(error, (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError, ConnectionLost)):
+            return error
+        # A write that fails because the call is over says nothing; the call itself knows its status.
+        code = await call.code() if call.done() else None
+        if code is grpc.StatusCode.FAILED_PRECONDITION:
+            return StaleEpoch(f"{self._queue.consumer} refuses epoch {self._identity.epoch}: {await call.details()}")
+        if isinstance(error, ConnectionLost):
+            return error
+        return ConnectionLost(code.name if code else "write failed")
+
+
+@dataclass(slots=True)
+class _Greeting:
+    """The start of a stream. `introduced`: a batch went out before the consumer's first answer."""
+
+    answered: asyncio.Future[None]
+    introduced: bool = False

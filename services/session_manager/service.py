@@ -1,0 +1,155 @@
+"""The session manager of one provider and instance: sessions in, two consumers' streams out, no waiting between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from penstock import clock, telemetry
+from penstock.provider import REST, ProviderInfo, Session
+from penstock.raw.v1.raw_pb2 import Instance, Kind
+from services.session_manager.budget import Budget
+from services.session_manager.connection import Connection
+from services.session_manager.definitions import Definitions
+from services.session_manager.forwarder import Forwarder, Identity
+from services.session_manager.queue import Policy, Queue
+from services.session_manager.rest import Rest
+from services.session_manager.stamp import SESSION, Stamper
+from services.session_manager.stats import Stats
+from services.session_manager.supervisor import Supervisor
+from services.session_manager.timing import Timing
+from services.session_manager.venue import Venue
+from services.session_manager.websocket import dialer
+
+_HEARTBEAT_S: Final = 1.0
+_INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.INSTANCE_REPLICA}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a session manager works with. `make_session` builds a provider's Session; `channel_of` is of its payloads."""
+
+    info: ProviderInfo
+    instance: str
+    epoch: int
+    make_session: Callable[[], Session]
+    channel_of: Callable[[bytes], str]
+    normalizer: str
+    batch_processor: str
+    state_dir: Path
+    hot_bytes: int = 64_000_000
+    hot_age_s: float = 5.0
+    cold_bytes: int = 256_000_000
+    timing: Timing = field(default_factory=Timing)
+
+
+class Service:
+    """Runs one session manager."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self.hot = Queue("normalizer", Policy.DROP_OLDEST, setup.hot_bytes, setup.hot_age_s)
+        self.cold = Queue("batch_processor", Policy.RESEND, setup.cold_bytes)
+        self.stamper = Stamper((self.hot, self.cold))
+        self.live: dict[int, Connection] = {}
+        self._definitions: Definitions | None = None
+        self._log = telemetry.logger()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then deliver what has been read. Raises StaleEpoch when a newer owner exists."""
+        setup = self._setup
+        identity = Identity(setup.info.name, _INSTANCES[setup.instance], setup.epoch)
+        hot = Forwarder(setup.normalizer, self.hot, identity, self.resync, self._normalizer_connected)
+        cold = Forwarder(setup.batch_processor, self.cold, identity, self.resync, lambda _again: None)
+        try:
+            async with asyncio.TaskGroup() as group:
+                stats = group.create_task(Stats(self.stamper, (self.hot, self.cold), self.live).run())
+                forwarding = {group.create_task(hot.run()), group.create_task(cold.run())}
+                sessions = group.create_task(self._sessions())
+                await stop.wait()
+                sessions.cancel()
+                await asyncio.wait({sessions})
+                hot.drain()
+                cold.drain()
+                _, late = await asyncio.wait(forwarding, timeout=setup.timing.drain_s)
+                self._log.info("stopped", hot_held=self.hot.held, cold_held=self.cold.held)
+                for task in (stats, *late):
+                    task.cancel()
+        except ExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    def resync(self, channels: Sequence[str]) -> None:
+        """A consumer lost the state of these channels: get new snapshots, or definitions."""
+        for channel in channels:
+            if channel.startswith(REST):
+                if self._definitions:
+                    self._definitions.want()
+                continue
+            # The newest connection that holds the channel is the one that stays, when two do.
+            holders = [one for one in self.live.values() if channel in one.subscriptions.acknowledged]
+            if holders:
+                max(holders, key=lambda one: one.number).resync(channel)
+
+    async def _sessions(self) -> None:
+        """Everything that produces envelopes."""
+        setup = self._setup
+        async with self._venue() as venue, asyncio.TaskGroup() as group:
+            group.create_task(self._heartbeat())
+            session = setup.make_session()
+            definitions = Definitions(session.definitions(), venue.rest, setup.timing.definitions_s)
+            self._definitions = definitions
+            group.create_task(definitions.run())
+            try:
+                async with asyncio.timeout(setup.timing.definitions_wait_s):
+                    await definitions.complete.wait()
+            except TimeoutError:
+                self._log.error("definitions_missing", seconds=setup.timing.definitions_wait_s)
+            numbers = itertools.count(1)
+            for index, plan in enumerate(session.plans()):
+                supervisor = Supervisor(
+                    plan, index, setup.instance, venue, setup.make_session, numbers.__next__, self.live
+                )
+                group.create_task(supervisor.run())
+
+    @asynccontextmanager
+    async def _venue(self) -> AsyncIterator[Venue]:
+        setup = self._setup
+        budget = Budget(setup.state_dir, setup.info.name, setup.info.limits)
+        try:
+            async with aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            ) as http:
+                rest = Rest(http, budget.requests, self.stamper)
+                yield Venue(setup.info, setup.channel_of, dialer(http), rest, budget, self.stamper, setup.timing)
+        finally:
+            budget.close()
+
+    async def _heartbeat(self) -> None:
+        """Vouch once a second, in order with the data, for the connections that are alive."""
+        next_s = clock.monotonic_s()
+        while True:
+            alive = {str(one.number): one.subscriptions.acknowledged for one in self.live.values() if one.alive}
+            payload = msgspec.json.encode({"connections": alive})
+            self.stamper.stamp(0, SESSION, Kind.KIND_HEARTBEAT, payload, clock.time_ns())
+            now_s = clock.monotonic_s()
+            next_s = max(next_s + _HEARTBEAT_S, now_s)  # after a pause, no burst of what was missed
+            await asyncio.sleep(next_s - now_s)
+
+    def _normalizer_connected(self, again: bool) -> None:
+        # It may be a new process that knows no instrument, or have missed what was dropped before it came.
+        if self._definitions and (again or self.hot.dropped):
+            self._definitions.want()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is no group itself."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

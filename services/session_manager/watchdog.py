@@ -1,0 +1,125 @@
+"""Tells a dead connection from a quiet market, by a positive signal and within `stale_after_s`.
+
+- Nothing at all, though pings were sent: the peer is gone.
+- No data, and a REST probe proves that the venue published newer data: the feed is dead, whatever its pongs say.
+- No data, and the probe shows nothing newer: the market is quiet. No alarm.
+- No data, and the provider has no probe because its protocol's heartbeats prove life: dead when frames of any kind stay out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from penstock import clock, telemetry
+from penstock.errors import ConnectionLost, PayloadError
+from penstock.provider import Plan, Request, Session
+from services.session_manager import metrics
+from services.session_manager.liveness import Liveness
+from services.session_manager.rest import Rest
+from services.session_manager.traffic import Traffic
+from services.session_manager.websocket import WebSocket
+
+PROBE: Final = "rest/probe/"
+
+# Of stale_after_s. The sum of what must happen one after the other stays below 1.
+_PING: Final = 1 / 3  # silent for this long: ask for a pong
+_PROBE: Final = 1 / 2  # no data for this long: ask REST
+_ANSWER: Final = 1 / 3  # how long REST may take
+_CONFIRM: Final = 1 / 12  # data that REST showed first may be on its way
+_DEAD: Final = 0.85
+_TICK: Final = 1 / 24
+_LONGEST_TICK_S: Final = 0.25
+
+
+class Watchdog:
+    """Watches one open connection. `watch` and `probe` run for ever and raise ConnectionLost where it is dead."""
+
+    def __init__(self, plan: Plan, session: Session, rest: Rest, traffic: Traffic, stale_after_s: float) -> None:
+        self._plan = plan
+        self._session = session
+        self._rest = rest
+        self._traffic = traffic
+        self._stale_s = stale_after_s
+        self._tick_s = min(_LONGEST_TICK_S, stale_after_s * _TICK)
+        self._life = Liveness(clock.monotonic_s())
+        self._bodies: dict[str, bytes] = {}
+        self._suspect = False
+        self._log = telemetry.logger()
+        self.silent: tuple[str, ...] = ()
+        """Channels acknowledged long ago without any frame; set by the connection."""
+
+    @property
+    def alive(self) -> bool:
+        """False while the connection is silent or under suspicion; it is then not vouched for in heartbeats."""
+        return not self._suspect and self._life.quiet_s < self._stale_s * _PROBE
+
+    async def watch(self, socket: WebSocket) -> None:
+        """Ping a silent peer, and give it up when it stays silent."""
+        pinged_s = 0.0
+        while True:
+            await asyncio.sleep(self._tick_s)
+            now_s = clock.monotonic_s()
+            self._life.observe(now_s, socket.beats, self._traffic.frames, self._traffic.data)
+            if self._life.quiet_s >= self._stale_s * _DEAD:
+                raise self._stale("silent: no frame and no pong")
+            if self._life.quiet_s >= self._stale_s * _PING and now_s - pinged_s >= self._stale_s * _PING:
+                pinged_s = now_s
+                try:
+                    async with asyncio.timeout(self._stale_s * _PING):
+                        await socket.ping()
+                except TimeoutError:
+                    raise self._stale("silent: the peer reads nothing") from None
+
+    async def probe(self) -> None:
+        """Ask the venue's REST whether it moved on while this connection brought no data. To be run once subscribed."""
+        while True:
+            await asyncio.sleep(self._tick_s)
+            idle = self._life.idle_s >= self._stale_s * _PROBE
+            if not (idle or self.silent):
+                continue
+            request = self._session.probe(self._plan)
+            if request is None:
+                if self._life.mute_s >= self._stale_s * _DEAD:
+                    raise self._stale("stale: no heartbeat of the venue")
+                continue
+            started_s = clock.monotonic_s()
+            await self._prove(request)
+            # A quiet market is asked about at the same pace; channels that never had data, at a tenth of it.
+            pause_s = self._stale_s * _PROBE * (1 if idle else 10)
+            await asyncio.sleep(max(0.0, started_s + pause_s - clock.monotonic_s()))
+
+    async def _prove(self, request: Request) -> None:
+        try:
+            async with asyncio.timeout(self._stale_s * _ANSWER):
+                body = await self._rest.get(request)
+        except (ConnectionLost, TimeoutError) as error:
+            self._log.warning("probe_failed", channel=request.channel, reason=str(error) or "no answer in time")
+            return
+        channel = request.channel.removeprefix(PROBE)
+        if not self._moved(channel, body):
+            return
+        self._suspect = True
+        data = self._traffic.data
+        await asyncio.sleep(self._stale_s * _CONFIRM)
+        # For a channel that never had data, the data of others proves nothing.
+        if (self._traffic.data == data or channel in self.silent) and self._moved(channel, body):
+            raise self._stale(f"stale: the venue is ahead on {channel}")
+        self._suspect = False
+
+    def _moved(self, channel: str, body: bytes) -> bool:
+        last = self._traffic.last.get(channel)
+        try:
+            if last is not None:
+                return self._session.behind(channel, last, body)
+            # Without a frame to compare with, only a change between two answers shows that the venue moves.
+            first = self._bodies.setdefault(channel, body)
+            return channel in self.silent and body != first and self._session.behind(channel, None, body)
+        except PayloadError as error:
+            self._log.warning("probe_unreadable", channel=channel, reason=error.reason)
+            return False
+
+    def _stale(self, reason: str) -> ConnectionLost:
+        metrics.STALE_DECLARED.inc()
+        self._log.warning("stale_declared", reason=reason, idle_s=round(self._life.idle_s, 2), url=self._plan.url)
+        return ConnectionLost(reason)
