@@ -213,6 +213,7 @@ class RecentTrade(msgspec.Struct, gc=False):
     """A trade in the REST answer below."""
 
     trade_id: str
+    time: str
 
 
 class RecentTrades(msgspec.Struct):
