@@ -1,0 +1,49 @@
+"""What a batch processor is told at start."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from penstock.channels import INSTANCES
+from penstock.errors import ConfigError
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Stores what one instance's session managers received: python -m services.batch_processor
+
+    Example: --instance PRIMARY --listen 127.0.0.1:7001 --store file:///data/raw --spool /data/spool
+    """
+
+    instance: str
+    listen: str
+    store: str
+    spool: str
+    roll_s: float = 60.0
+    object_bytes: int = 32 * 1024 * 1024
+    segment_bytes: int = 16 * 1024 * 1024
+    uploads: int = 4
+    drain_s: float = 5.0
+    metrics_port: int = 0
+
+    def check(self) -> Settings:
+        """Itself. Raises ConfigError for a value that has no meaning, or an address other hosts could reach."""
+        if self.instance not in INSTANCES:
+            raise ConfigError(f"--instance is {self.instance!r}, expected {' or '.join(INSTANCES)}")
+        if not 0.001 <= self.roll_s <= 86400:
+            raise ConfigError(f"--roll-s is {self.roll_s!r}, expected 0.001 to 86400 seconds")
+        for name in ("object_bytes", "segment_bytes", "uploads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)!r}, expected at least 1")
+        host, _, port = self.listen.rpartition(":")
+        try:
+            loopback = ipaddress.ip_address(host.strip("[]")).is_loopback and 0 <= int(port) <= 65535
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ConfigError(
+                f"--listen is {self.listen!r}, expected a loopback address and port such as 127.0.0.1:7001: "
+                "raw envelopes come in without authentication"
+            )
+        return self

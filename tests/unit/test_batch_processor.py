@@ -1,0 +1,295 @@
+"""Chunking is a function of the stream, and the spool gives back what it took."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.errors import ConfigError
+from penstock.objectstore_raw import Row, rows
+from penstock.provider import ChannelRule, Endpoints, Limit, Limits, MergeKey, ProviderInfo
+from penstock.raw.v1 import raw_pb2
+from penstock.raw.v1.raw_pb2 import Envelope
+from services.batch_processor.chunks import Chunk, Chunker, Position
+from services.batch_processor.settings import Settings
+from services.batch_processor.spool import BATCH, CUT, Spool
+
+S = 1_000_000_000
+NOON = int(dt.datetime(2026, 8, 9, 12, tzinfo=dt.UTC).timestamp()) * S
+_limit = Limit(1, 1)
+INFO = ProviderInfo(
+    "deribit", "Test", Endpoints("ws://x", "http://x"), ("A",), Limits(_limit, _limit, _limit, 1),
+    (ChannelRule("trades.*", "TRADES"), ChannelRule("book.*", "MBO")),
+)  # fmt: skip
+
+
+class Payloads:
+    """A venue whose payload is its own time in ns."""
+
+    def channel_of(self, frame: bytes) -> str:
+        return "trades.A"
+
+    def merge_key(self, channel: str, payload: bytes) -> MergeKey:
+        text = payload.partition(b" ")[0]
+        return MergeKey(int(text) if text.isdigit() else 0, 0, payload)
+
+
+def chunker(**changes) -> Chunker:
+    fields = {"roll_ns": 10 * S, "max_bytes": 1 << 20, **changes}
+    return Chunker(INFO, Payloads(), "PRIMARY", **fields)
+
+
+def frame(sequence: int, ts_recv: int, payload: bytes, channel: str = "trades.A", kind: int = 1) -> Envelope:
+    return Envelope(sequence=sequence, ts_recv=ts_recv, connection=1, channel=channel, kind=kind, payload=payload)
+
+
+def heartbeat(sequence: int, ts_recv: int) -> Envelope:
+    return frame(sequence, ts_recv, b"{}", "session", raw_pb2.KIND_HEARTBEAT)
+
+
+def objects(chunks: list[Chunk]) -> dict[str, tuple[bytes, str]]:
+    made = {chunk.key: chunk.finish() for chunk in chunks}
+    assert len(made) == len(chunks), "two objects of one key"
+    return made
+
+
+def stored_rows(made: dict[str, tuple[bytes, str]]) -> list[tuple[str, Row]]:
+    return [(key, row) for key, (data, _) in sorted(made.items()) for row in rows(data)]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[tuple[int, Envelope]]:
+    """(epoch, envelope)s as a session manager may send them: jumps, holes, wrong times, markers, new epochs."""
+    stream, now = [], NOON
+    for epoch in range(1, draw(st.integers(1, 3)) + 1):
+        sequence = 0
+        for _ in range(draw(st.integers(1, 25))):
+            sequence += draw(st.sampled_from([1, 1, 1, 1, 3]))
+            now += draw(st.sampled_from([0, 1, S // 3, S, 4 * S, 11 * S]))
+            kind = draw(st.sampled_from([1, 1, 1, 1, 1, 2, 3, 4, 5]))
+            lag = draw(st.sampled_from([0, S // 2, -S, 3 * S, 30 * S, 14 * 60 * S, -14 * 60 * S, 80 * 365 * 86400 * S]))
+            payload = b"%d %s" % (now - lag if lag < 10**18 else now + lag, b"x" * draw(st.sampled_from([0, 200])))
+            channel = draw(st.sampled_from(["trades.A", "book.A", "rest/x"]))
+            body = payload if kind == 1 else b'{"reason":"test"}'
+            stream.append((epoch, frame(sequence, now, body, channel, kind)))
+    return stream
+
+
+def undisturbed(stream: list[tuple[int, Envelope]], **changes) -> dict[str, tuple[bytes, str]]:
+    whole = chunker(**changes)
+    chunks = [chunk for epoch, envelope in stream for chunk in whole.feed(epoch, envelope)]
+    return objects(chunks + whole.close())
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams())
+def test_every_envelope_is_in_one_object(stream: list[tuple[int, Envelope]]) -> None:
+    """Frames and observations are stored once each, heartbeats not at all, holes are said."""
+    made = undisturbed(stream, max_bytes=300)
+    found = Counter((row.epoch, row.sequence) for _, row in stored_rows(made) if b'"HOLE"' not in row.payload)
+    assert found == Counter((e, v.sequence) for e, v in stream if v.kind != raw_pb2.KIND_HEARTBEAT)
+    missing = sum(
+        hole["last"] - hole["first"] + 1
+        for _, row in stored_rows(made)
+        if b'"HOLE"' in row.payload and (hole := msgspec.json.decode(row.payload))
+    )
+    last = Counter()
+    for epoch, envelope in stream:
+        last[epoch] = envelope.sequence
+    assert missing == sum(last.values()) - len(stream)
+    for key, row in stored_rows(made):
+        first, end = (int(part) for part in key.rsplit("/", 1)[1].removesuffix(".csv.gz").split("-")[1:])
+        assert first <= row.sequence <= end
+
+
+@settings(max_examples=80, deadline=None)
+@given(streams(), st.data())
+def test_a_replay_makes_the_same_objects(stream: list[tuple[int, Envelope]], data: st.DataObject) -> None:
+    """Killed anywhere with any of the closed objects stored, and started again from any earlier position behind which
+    everything is stored: the objects are those of an undisturbed run, byte for byte."""
+    expected = undisturbed(stream, max_bytes=300)
+    run, made, positions = chunker(max_bytes=300), {}, [Position()]
+    stop = data.draw(st.integers(0, len(stream)))
+    closed: list[Chunk] = []
+    oldest = []
+    for epoch, envelope in stream[:stop]:
+        closed += run.feed(epoch, envelope)
+        positions.append(run.position)
+        oldest.append((epoch, envelope.sequence))
+    uploaded = [chunk for chunk in closed if data.draw(st.booleans())]
+    made |= objects(uploaded)
+    kept = [(c.epoch, c.first) for c in closed if c not in uploaded] + ([run.oldest] if run.oldest else [])
+    floor = min(kept, default=(99, 0))
+    # The spool may have let go everything before the oldest row that is not stored.
+    start = data.draw(st.integers(0, sum(1 for end in oldest if end < floor)))
+    again = chunker(max_bytes=300, position=positions[start], stored=[chunk.id for chunk in uploaded])
+    chunks = [chunk for epoch, envelope in stream[start:] for chunk in again.feed(epoch, envelope)]
+    made |= objects(chunks + again.close())
+    assert made == expected
+
+
+def test_a_payload_from_2106_moves_nothing() -> None:
+    """One absurd venue time is filed by its receive time, and closes nobody's chunk."""
+    wrong = b"%d" % (2**32 * S)
+    run = chunker()
+    assert run.feed(1, frame(1, NOON, b"%d" % NOON)) == []
+    assert run.feed(1, frame(2, NOON + 1, wrong, "book.A")) == []
+    assert run.position.watermark <= NOON + 1
+    made = objects(run.close())
+    assert all("/year=2026/month=08/day=09/" in key for key in made)
+
+
+def test_a_clock_put_right_lets_time_start_anew() -> None:
+    """A receiver an hour ahead does not keep chunks open for an hour once its clock is right."""
+    run = chunker()
+    run.feed(1, frame(1, NOON + 3600 * S, b"x"))
+    closed = run.feed(1, frame(2, NOON, b"%d" % NOON))
+    assert [chunk.first for chunk in closed] == [1]
+    assert [c.first for c in run.feed(1, frame(3, NOON + 13 * S, b"%d" % (NOON + 13 * S)))] == [2]
+
+
+def test_rows_go_to_the_day_of_their_own_time() -> None:
+    """A trade of 23:59:59.9 received after midnight is in the day it happened in."""
+    midnight = NOON + 12 * 3600 * S
+    run = chunker()
+    run.feed(1, frame(1, midnight + S, b"%d" % (midnight - 1)))
+    run.feed(1, frame(2, midnight + S, b"%d" % midnight))
+    keys = sorted(objects(run.close()))
+    assert ["day=09" in keys[0], "day=10" in keys[1]] == [True, True]
+
+
+def test_an_idle_channel_closes_by_heartbeats() -> None:
+    """Stream time goes on when a venue is silent, by as much as the receiver's clock did."""
+    run = chunker()
+    run.feed(1, frame(1, NOON + S, b"%d" % NOON))
+    assert run.feed(1, heartbeat(2, NOON + 13 * S - 1)) == []
+    assert len(run.feed(1, heartbeat(3, NOON + 13 * S))) == 1
+
+
+def test_late_rows_share_an_object() -> None:
+    """What comes after its bucket was closed is gathered until the present bucket ends, in its own partition."""
+    run = chunker()
+    run.feed(1, frame(1, NOON, b"%d" % NOON))
+    assert len(run.feed(1, frame(2, NOON + 25 * S, b"%d" % (NOON + 25 * S)))) == 1
+    assert run.feed(1, frame(3, NOON + 26 * S, b"%d" % NOON)) == []
+    assert run.feed(1, frame(4, NOON + 27 * S, b"%d" % NOON)) == []
+    closed = run.feed(1, frame(5, NOON + 32 * S, b"%d" % (NOON + 32 * S)))
+    assert [(chunk.first, chunk.last) for chunk in closed] == [(2, 2), (3, 4)]
+
+
+def test_a_channel_nobody_could_subscribe_to_has_no_partition() -> None:
+    """The name in a garbage frame makes no endless key; its bytes are kept all the same."""
+    run = chunker()
+    run.feed(1, frame(1, NOON, b"1", "é" * 500))
+    made = objects(run.close())
+    assert "/schema=SYSTEM/channel=control/" in next(iter(made))
+    assert [row.payload for _, row in stored_rows(made)] == [b"1"]
+
+
+# --- spool --------------------------------------------------------------------------------------------------------
+
+
+def read(folder: Path) -> list[tuple[bytes, bytes]]:
+    spool = Spool(folder)
+    spool.start()
+    return [(kind, body) for _, kind, body in spool.records()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.data())
+def test_a_torn_tail_costs_only_what_was_not_acknowledged(tmp_path_factory, bodies, data) -> None:
+    """Cut or overwritten anywhere in its last record, the spool gives back every record before it."""
+    folder = tmp_path_factory.mktemp("spool")
+    spool = Spool(folder)
+    spool.start()
+    spool.roll(Position())
+    for n, body in enumerate(bodies):
+        before = spool.segments[-1].size
+        spool.append([(BATCH, body)], (1, n + 1))
+    spool.close()
+    path, size = spool.segments[-1].path, spool.segments[-1].size
+    at = data.draw(st.integers(before, size - 1))
+    if data.draw(st.booleans()):
+        os.truncate(path, at)
+        if data.draw(st.booleans()):
+            os.truncate(path, size + 100)  # as file systems do: the size was written, the bytes were not
+    else:
+        with path.open("r+b") as file:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ data.draw(st.integers(1, 255))]))
+    expected = [(BATCH, body) for body in bodies[:-1]]
+    assert read(folder) == expected
+    assert read(folder) == expected, "the cut was not durable"
+
+
+def test_a_full_disk_takes_back_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that did not fit leaves no trace, and the next one that fits follows the last good one."""
+    spool = Spool(tmp_path)
+    spool.start()
+    spool.roll(Position())
+    spool.append([(BATCH, b"one")], (1, 1))
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (spool.segments[-1].size + 50, hard))
+        with pytest.raises(OSError, match="large"):
+            spool.append([(BATCH, b"x" * 1000)], (1, 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.append([(BATCH, b"two"), (CUT, b"")], (1, 2))
+    spool.close()
+    assert read(tmp_path) == [(BATCH, b"one"), (BATCH, b"two"), (CUT, b"")]
+
+
+def test_segments_go_only_when_all_in_them_is_stored(tmp_path: Path) -> None:
+    """The front goes up to the oldest row that is not stored; the newest stays for its position."""
+    spool = Spool(tmp_path)
+    spool.start()
+    for n in range(3):
+        spool.roll(Position(1, n * 10, 0, 0))
+        spool.append([(BATCH, b"%d" % n)], (1, n * 10 + 10))
+    assert not spool.release((1, 5), [])
+    assert spool.release((1, 11), [])
+    assert [body for _, body in read(tmp_path)] == [b"1", b"2"]
+    assert spool.release(None, [])
+    assert [body for _, body in read(tmp_path)] == [b"2"]
+    again = Spool(tmp_path)
+    assert again.start() == Position(1, 20, 0, 0)
+
+
+def test_damage_in_the_middle_is_kept_for_reading(tmp_path: Path) -> None:
+    """Bytes that were durable and are not any more are said and set aside, and later segments still count."""
+    spool = Spool(tmp_path)
+    spool.start()
+    for n in range(2):
+        spool.roll(Position())
+        spool.append([(BATCH, b"body %d" % n)], (1, n))
+    spool.close()
+    path = spool.segments[0].path
+    path.write_bytes(path.read_bytes()[:-3] + b"???")
+    assert [body for _, body in read(tmp_path)] == [b"body 1"]
+    assert path.with_suffix(".damaged").read_bytes().endswith(b"???")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"listen": "0.0.0.0:1"}, "loopback"), ({"listen": "10.0.0.1:80"}, "loopback"), ({"listen": "x"}, "loopback"),
+     ({"instance": "THIRD"}, "PRIMARY"), ({"roll_s": 0.0}, "roll-s"), ({"uploads": 0}, "uploads")],
+)  # fmt: skip
+def test_settings_without_meaning_are_one_readable_line(change: dict, word: str) -> None:
+    """An address that other hosts reach is refused like any other mistake, naming the option."""
+    fields = {"instance": "PRIMARY", "listen": "127.0.0.1:0", "store": "file:///x", "spool": "/x", **change}
+    with pytest.raises(ConfigError, match=word):
+        Settings(**fields).check()
