@@ -51,6 +51,11 @@ def command(*words: str | int) -> bytes:
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
 
 
+def kill(client_id: int, address: str) -> bytes:
+    """End a connection of ours. The id alone might be somebody else's by now: a restarted server counts anew."""
+    return command("CLIENT", "KILL", "ID", client_id, "ADDR", address)
+
+
 def hello(node: Node) -> bytes:
     """The greeting: selects RESP2, authenticates, and is answered with the server's mode and this connection's id."""
     if not node.password:
@@ -80,7 +85,7 @@ class Link(asyncio.Protocol):
         self.room.set()
         self.idle = asyncio.Event()
         self.idle.set()
-        self.client_id = 0
+        self.identity: tuple[int, str] = (0, "")
         self.cluster = False
         self._head = 0
         self._reader = hiredis.Reader()
@@ -88,8 +93,8 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     @classmethod
-    async def open(cls, node: Node, turn: int) -> Link:
-        """Connect and greet. Of several addresses of the host, `turn` chooses.
+    async def open(cls, node: Node, turn: int, then: bytes | None = None) -> Link:
+        """Connect and greet, then send `then` and ignore its answer. Of several addresses of the host, `turn` chooses.
 
         Raises OSError, or ConnectionLost with the server's own words.
         """
@@ -102,6 +107,8 @@ class Link(asyncio.Protocol):
         )
         try:
             answer = await link.ask(hello(node))
+            if then is not None and isinstance(answer, list):
+                await link.ask(then)
         except BaseException:
             link.abort("greeting failed")
             raise
@@ -109,12 +116,19 @@ class Link(asyncio.Protocol):
             link.abort("greeting refused")
             raise ConnectionLost(str(answer))
         facts = dict(zip(answer[::2], answer[1::2], strict=False))
-        link.client_id = int(facts.get(b"id", 0))
+        link.identity = (int(facts.get(b"id", 0)), link.local_address)
         link.cluster = facts.get(b"mode") == b"cluster"
         return link
 
+    @property
+    def local_address(self) -> str:
+        """This end of the connection as Redis writes addresses."""
+        assert self._transport is not None
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     async def ask(self, data: bytes) -> object:
-        """Write one command and wait for its answer (an exception object where it is an error). For the greeting only."""
+        """Write one command and wait for its answer (an exception object where it is an error); before any `write`."""
         assert self._transport is not None
         assert not self.in_flight
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()

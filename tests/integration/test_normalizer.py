@@ -15,7 +15,7 @@ import redis.asyncio
 from penstock import dbn, markers
 from penstock.errors import ConfigError
 from penstock.raw.v1 import raw_pb2 as raw
-from tests.integration.normalizer_harness import S, T0, Rig, Subscriber, Venue, envelope, heartbeat, running, until
+from tests.integration.normalizer_harness import T0, Rig, S, Subscriber, Venue, envelope, heartbeat, running, until
 
 BOOK, TRADES = "book.BTC", "trades.BTC"
 SNAPSHOT = {"seq": 1, "snapshot": True, "bids": [[5 * S, 3]], "asks": [[6 * S, 4]]}
