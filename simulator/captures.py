@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import gzip
 import heapq
-import io
 import re
+import zlib
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import BinaryIO, Final, Literal, NamedTuple
 
 import msgspec
 import zstandard
@@ -29,6 +30,7 @@ from penstock.errors import Terminal
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_CHUNK: Final = 1 << 20
 
 # In this order: a REST body may look like a frame, never the other way round.
 _CF1_OPENED: Final = re.compile(rb"^(\S+) <-> ([0-9.]+)$")
@@ -132,28 +134,49 @@ def _is_cf1(line: bytes) -> bool:
 # --- lines --------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path) -> io.BufferedIOBase:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic == _ZSTD_MAGIC:
-            stream = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-            return io.BufferedReader(stream, 1 << 20)
-        return gzip.open(path, "rb") if magic.startswith(_GZIP_MAGIC) else path.open("rb")
-    except OSError as error:
-        raise CaptureError(path, 0, f"a readable file ({error.strerror})") from None
-
-
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(number from 1, line without its line feed) of every line that is not empty."""
-    number = 0
-    with _open(path) as file:
-        try:
-            for number, line in enumerate(file, 1):
-                if text := line.removesuffix(b"\n"):
-                    yield number, text
-        except (EOFError, OSError, zstandard.ZstdError) as error:
-            raise CaptureError(path, number + 1, f"an intact archive ({error})") from None
+    number, rest = 0, b""
+    try:
+        for chunk in _chunks(path):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                number += 1
+                if line:
+                    yield number, line
+    except (EOFError, zlib.error, zstandard.ZstdError, gzip.BadGzipFile) as error:
+        raise CaptureError(path, number + 1, f"an intact archive ({error})") from None
+    except OSError as error:
+        raise CaptureError(path, number, f"a readable file ({error.strerror})") from None
+    if rest:
+        yield number + 1, rest
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """The decompressed content. Raises what the decompressors raise, and EOFError for a cut-off Zstandard frame."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+        file.seek(0)
+        if magic == _ZSTD_MAGIC:
+            yield from _zstd(file)
+            return
+        with gzip.open(file) if magic.startswith(_GZIP_MAGIC) else nullcontext(file) as plain:
+            while chunk := plain.read(_CHUNK):
+                yield chunk
+
+
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
+    # Not stream_reader: it takes the end of a cut-off file for the end of the data.
+    frame = None
+    while data := file.read(_CHUNK):
+        while data:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(data)
+            data = b""
+            if frame.eof:
+                data, frame = frame.unused_data, None
+    if frame is not None:
+        raise EOFError("the last Zstandard frame is cut off")
 
 
 def _ns(path: Path, line: int, text: bytes) -> int:
@@ -195,7 +218,7 @@ class _Line(msgspec.Struct):
     addr: str = ""
     url: str = ""
     data: str | None = None
-    b64: str | None = None
+    b64: str = ""
 
 
 def _cf2(path: Path, lines: Iterable[tuple[int, bytes]], connections: Iterator[int]) -> Iterator[Frame]:
@@ -204,11 +227,13 @@ def _cf2(path: Path, lines: Iterable[tuple[int, bytes]], connections: Iterator[i
     for number, text in lines:
         try:
             line = decode(text)
-            payload = line.data.encode() if line.b64 is None and line.data is not None else b64decode(line.b64 or "")
+            payload = b64decode(line.b64, validate=True) if line.data is None else line.data.encode()
         except (msgspec.DecodeError, Base64Error) as error:
             raise CaptureError(path, number, f"a CF2 line ({error})") from None
         if line.t == "header":
             continue
+        if line.t != "connect" and line.data is None and not line.b64:
+            raise CaptureError(path, number, f"data or b64 in a {line.t} line")
         ts_recv = _ns(path, number, bytes(line.ts))
         if line.t == "connect":
             opened[line.conn] = (next(connections), line.addr)

@@ -72,7 +72,8 @@ class Server:
         }
 
     async def close(self) -> None:
-        """Close every connection and stop listening."""
+        """Send what is queued, close every connection and stop listening."""
+        await self._drained()
         for venue in self._venues.values():
             for connection in list(venue.connections.values()):
                 connection.close(1001, "server shutdown")
@@ -148,12 +149,20 @@ class Server:
         except LookupError as error:
             return _answer({"error": error.args[0]}, 409)
 
+    async def _drained(self) -> None:
+        """Until every client has taken what the ledger says it was sent, slow ones aside."""
+        give_up_ns = clock.monotonic_ns() + int(_DRAIN_S * 1e9)
+        while clock.monotonic_ns() < give_up_ns:
+            if not max(venue.flush() for venue in self._venues.values()):
+                break
+            await asyncio.sleep(_BATCH_S)
+
     async def _stop(self, request: web.Request) -> web.Response:  # noqa: ARG002 # aiohttp's signature
         self._stopping = True
         await asyncio.sleep(_DRAIN_S)
         for venue in self._venues.values():
             venue.stopped = True
-        self._ledger.flush()
+        await self._drained()
         return _answer({"events": self.events, "ledger": self._ledger.lines})
 
     async def _state(self, request: web.Request) -> web.Response:  # noqa: ARG002

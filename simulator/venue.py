@@ -192,13 +192,21 @@ class Venue(ABC):
 
     # --- what the server calls ------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """The ledger to the kernel, then every connection's queue to its socket. Slow consumers are cut off."""
+    def flush(self) -> int:
+        """The ledger to the kernel, then every connection's queue to its socket. Slow consumers are cut off.
+
+        Returns the bytes that the slowest of the others is behind.
+        """
         self._ledger.flush()
+        most = 0
         for connection in list(self.connections.values()):
-            if connection.flush() > SLOW_BYTES:
+            behind = connection.flush()
+            if behind > SLOW_BYTES:
                 self.record_fault("slow_consumer", "*", connection.number)
                 connection.abort()
+            else:
+                most = max(most, behind)
+        return most
 
     async def accept(self, request: web.Request) -> web.StreamResponse:
         """Serve one WebSocket connection until it ends."""
