@@ -50,7 +50,7 @@ class GroupedBookData(msgspec.Struct):
     https://docs.deribit.com/subscriptions/orderbook/bookinstrument_namegroupdepthinterval
 
         {"timestamp":1653982973195,"instrument_name":"BTC-30SEP22","change_id":45176371821,
-         "bids":[[31975.0,1370.0],[31966.0,2200.0]],"asks":[[31976.5,2500.0],[31979.0,60.0]]}
+         "bids":[[31975.0,1370.0]],"asks":[[31976.5,2500.0],[31979.0,60.0]]}
     """
 
     timestamp: Id
@@ -157,10 +157,7 @@ class InstrumentState(msgspec.Struct):
 
 
 class RpcError(msgspec.Struct):
-    """https://docs.deribit.com/articles/errors
-
-    {"code":13004,"message":"invalid_credentials"}
-    """
+    """https://docs.deribit.com/articles/errors: {"code":13004,"message":"invalid_credentials"}"""
 
     code: int
     message: str = ""
@@ -177,8 +174,7 @@ class Reply(msgspec.Struct):
 
     https://docs.deribit.com/api-reference/session-management/public-set_heartbeat
 
-        {"jsonrpc":"2.0","id":0,"result":["book.BTC-PERPETUAL.100ms"],"usIn":1617644856930085,
-         "usOut":1617644856931122,"usDiff":1037,"testnet":false}
+        {"jsonrpc":"2.0","id":0,"result":["book.BTC-PERPETUAL.100ms"],"usIn":1617644856930085,"testnet":false}
         {"jsonrpc":"2.0","method":"heartbeat","params":{"type":"test_request"}}
     """
 

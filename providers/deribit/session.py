@@ -120,8 +120,6 @@ class Session:
 
     def resync(self, plan: Plan, channel: str) -> Sequence[Action]:
         """Unsubscribe, and subscribe again with the reply: the first message is then a snapshot."""
-        if channel.startswith(REST):
-            return [self._instruments(channel.rpartition("/")[2])]
         state = self._connections.get(plan)
         if state is None or channel not in plan.channels:
             return ()
