@@ -17,12 +17,11 @@ import msgspec
 from penstock.book import Book, Change, order_id
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.errors import PayloadError
-from penstock.instruments import Instrument
 from penstock.lots import MAX_SIZE, split
 from penstock.provider import Message, Output, Resync
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.binance_spot.payloads import Combined, DepthSnapshot, DepthUpdate, Level, decode
-from providers.binance_spot.stream import Stream
+from providers.binance_spot.stream import Stream, Units
 
 _UPDATE: Final = msgspec.json.Decoder(Combined[DepthUpdate])
 _SNAPSHOT: Final = msgspec.json.Decoder(DepthSnapshot)
@@ -56,8 +55,8 @@ class Depth(Stream):
 
     schema = "MBO"
 
-    def __init__(self, channel: str, instrument: Instrument, *, archive: bool) -> None:
-        super().__init__(channel, instrument, archive=archive)
+    def __init__(self, channel: str, units: Units, *, archive: bool) -> None:
+        super().__init__(channel, units, archive=archive)
         self.book = Book(self.publisher_id, self.instrument_id)
         self.started = False
         """A snapshot was published."""

@@ -26,7 +26,7 @@ from providers.binance_spot.definitions import instruments
 from providers.binance_spot.depth import PATIENCE_NS, Depth
 from providers.binance_spot.payloads import decode, decode_control
 from providers.binance_spot.quotes import Quotes
-from providers.binance_spot.stream import Stream
+from providers.binance_spot.stream import Stream, Units
 from providers.binance_spot.tickers import Tickers
 from providers.binance_spot.trades import AggregateTrades, Trades
 
@@ -74,7 +74,7 @@ class Normalizer:
         self._publisher = info.publisher
         self._archive = archive
         self._streams: dict[str, Stream] = {}
-        self._instruments: dict[str, Instrument] = {}
+        self._units: dict[str, Units] = {}
         self._status: dict[str, str] = {}
         self._connections: dict[int, list[str]] = {}
         self._undefined: set[str] = set()
@@ -104,8 +104,8 @@ class Normalizer:
                 yield image
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        for instrument in self._instruments.values():
-            yield _definition(instrument, ts_recv, "A")
+        for units in self._units.values():
+            yield _definition(units.instrument, ts_recv, "A")
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
@@ -121,10 +121,10 @@ class Normalizer:
             decode_control(payload)
             return ()
         raw_symbol, kind = _parts(channel)
-        instrument = self._instruments.get(raw_symbol)
-        if instrument is None:
+        units = self._units.get(raw_symbol)
+        if units is None:
             return self._undefined_data(channel, raw_symbol, kind, ts_recv)
-        stream = kind(channel, instrument, archive=self._archive)
+        stream = kind(channel, units, archive=self._archive)
         outputs = stream.frame(payload, ts_recv)
         self._streams[channel] = stream  # a channel that a broken frame invented is not kept
         return outputs
@@ -132,10 +132,10 @@ class Normalizer:
     def _snapshot(self, raw_symbol: str, payload: bytes, ts_recv: int) -> Sequence[Output]:
         depths = [depth for depth in self._depths() if depth.symbol == raw_symbol]
         if not depths:
-            instrument = self._instruments.get(raw_symbol)
-            if instrument is None:
+            units = self._units.get(raw_symbol)
+            if units is None:
                 return self._ask_definitions(raw_symbol, ts_recv)
-            depths = [self._depth(f"{raw_symbol.lower()}@depth@100ms", instrument)]
+            depths = [self._depth(f"{raw_symbol.lower()}@depth@100ms", units)]
         return [output for depth in depths for output in depth.snapshot(payload, ts_recv)]
 
     def _undefined_data(self, channel: str, raw_symbol: str, kind: type[Stream], ts_recv: int) -> Sequence[Output]:
@@ -150,15 +150,15 @@ class Normalizer:
 
     def _ask_definitions(self, raw_symbol: str, ts_recv: int) -> Sequence[Output]:
         """Raises PayloadError where definitions are known and this symbol's is not among them."""
-        if self._instruments:
+        if self._units:
             raise PayloadError("unknown_instrument", "symbol", raw_symbol, "a symbol of the last exchangeInfo")
         if ts_recv < self._define_at:
             return ()
         self._define_at = ts_recv + NS_PER_S
         return (Resync(EXCHANGE_INFO),)
 
-    def _depth(self, channel: str, instrument: Instrument) -> Depth:
-        depth = self._streams[channel] = Depth(channel, instrument, archive=self._archive)
+    def _depth(self, channel: str, units: Units) -> Depth:
+        depth = self._streams[channel] = Depth(channel, units, archive=self._archive)
         return depth
 
     def _depths(self) -> Iterator[Depth]:
@@ -169,9 +169,10 @@ class Normalizer:
     def _define(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
         outputs: list[Output] = []
         for instrument, status in list(instruments(payload, self._publisher)):
-            known = self._instruments.get(instrument.raw_symbol)
+            units = self._units.get(instrument.raw_symbol)
+            known = None if units is None else units.instrument
             if known != instrument:
-                self._instruments[instrument.raw_symbol] = instrument
+                self._units[instrument.raw_symbol] = Units(instrument)
                 outputs.append(_definition(instrument, ts_recv, "A" if known is None else "M"))
                 if known is not None and known.lot != instrument.lot:
                     outputs += self._recount(instrument, ts_recv)
@@ -199,9 +200,9 @@ class Normalizer:
         channels = self._connections[envelope.connection] = decode(_CONNECTED, envelope.payload).channels
         for channel in channels:
             raw_symbol, kind = _parts(channel)
-            instrument = self._instruments.get(raw_symbol)
-            if kind is Depth and instrument is not None:
-                stream = self._streams.get(channel) or self._depth(channel, instrument)
+            units = self._units.get(raw_symbol)
+            if kind is Depth and units is not None:
+                stream = self._streams.get(channel) or self._depth(channel, units)
                 assert isinstance(stream, Depth)
                 stream.ask_at = envelope.ts_recv + PATIENCE_NS  # the session fetches a snapshot by itself
         return outputs

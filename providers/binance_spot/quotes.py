@@ -10,11 +10,10 @@ import msgspec
 
 from penstock import dbn
 from penstock.errors import PayloadError
-from penstock.instruments import Instrument
 from penstock.lots import MAX_SIZE
 from penstock.provider import Message, Output
 from providers.binance_spot.payloads import BookTicker, Combined, decode
-from providers.binance_spot.stream import Stream
+from providers.binance_spot.stream import Stream, Units
 
 _DECODER: Final = msgspec.json.Decoder(Combined[BookTicker])
 
@@ -31,8 +30,8 @@ class Quotes(Stream):
 
     schema = "MBP_1"
 
-    def __init__(self, channel: str, instrument: Instrument, *, archive: bool) -> None:
-        super().__init__(channel, instrument, archive=archive)
+    def __init__(self, channel: str, units: Units, *, archive: bool) -> None:
+        super().__init__(channel, units, archive=archive)
         self._last = -1
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._behind = 0

@@ -11,7 +11,8 @@ from penstock.lots import fixed, lots
 from penstock.markers import Gap
 from penstock.provider import Message, Output
 
-_MEMO: Final = 8192
+_MEMO: Final = 32_768
+"""Texts remembered per instrument: within minutes BTCUSDT's updates touch 45,000 prices; this many serve 4 in 5 of them."""
 
 
 class Prices(dict[str, int]):
@@ -44,20 +45,30 @@ class Sizes(dict[str, int]):
         return value
 
 
+class Units:
+    """How an instrument's prices and quantities are read; shared by its streams, which see the same numbers."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.prices = Prices()
+        self.sizes = Sizes(instrument.lot)
+
+
 class Stream:
     """One channel of one instrument. A frame that raises PayloadError leaves the handler as it was."""
 
     schema: ClassVar[str]
 
-    def __init__(self, channel: str, instrument: Instrument, *, archive: bool) -> None:
+    def __init__(self, channel: str, units: Units, *, archive: bool) -> None:
+        instrument = units.instrument
         self.channel = channel
         self.symbol = instrument.raw_symbol
         self.publisher_id = instrument.publisher.publisher_id
         self.instrument_id = instrument.instrument_id
         self.lot = instrument.lot
         self.archive = archive
-        self.prices = Prices()
-        self.sizes = Sizes(instrument.lot)
+        self.prices = units.prices
+        self.sizes = units.sizes
 
     def frame(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
         """What a frame of the channel becomes. Raises PayloadError."""

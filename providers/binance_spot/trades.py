@@ -10,12 +10,11 @@ import msgspec
 
 from penstock import dbn
 from penstock.errors import PayloadError
-from penstock.instruments import Instrument
 from penstock.lots import MAX_SIZE, split
 from penstock.provider import Message, Output
 from penstock.timestamps import from_ms
 from providers.binance_spot.payloads import AggregateTrade, Combined, Trade, decode
-from providers.binance_spot.stream import Stream
+from providers.binance_spot.stream import Stream, Units
 
 _TRADE: Final = msgspec.json.Decoder(Combined[Trade])
 _AGGREGATE: Final = msgspec.json.Decoder(Combined[AggregateTrade])
@@ -97,8 +96,8 @@ class Trades(Stream):
 
     schema = "TRADES"
 
-    def __init__(self, channel: str, instrument: Instrument, *, archive: bool) -> None:
-        super().__init__(channel, instrument, archive=archive)
+    def __init__(self, channel: str, units: Units, *, archive: bool) -> None:
+        super().__init__(channel, units, archive=archive)
         self.ids = TradeIds(archive=archive)
 
     def frame(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
