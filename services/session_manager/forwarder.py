@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -26,8 +25,7 @@ _BATCH: Final = 256
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _RETRY_BASE_S: Final = 0.05
 _RETRY_CAP_S: Final = 0.5
-# A consumer may answer at once, or need the first batch to know whose stream it is: it is given both chances.
-_GREETING_S: Final = 0.25
+_REACH_S: Final = 2.0
 _ANSWER_S: Final = 5.0
 
 # gRPC's own reconnect backoff starts at 1 s and would decide over ours; the pool of subchannels is shared by default.
@@ -82,6 +80,7 @@ class Forwarder:
         async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
             while not (self._draining and self._queue.held == 0):
                 try:
+                    await self._reach(channel)
                     await self._stream(service.push(channel), backoff)
                 except ConnectionLost as lost:
                     self._up.set(0)
@@ -92,13 +91,24 @@ class Forwarder:
                 else:
                     return
 
+    async def _reach(self, channel: grpc.aio.Channel) -> None:
+        """Wait until the consumer accepts calls: nothing is taken from the queue, and so put at risk, before."""
+        try:
+            async with asyncio.timeout(_REACH_S):
+                await channel.channel_ready()
+        except TimeoutError:
+            raise ConnectionLost("unreachable") from None
+
     async def _stream(self, call: Any, backoff: Backoff) -> None:
         """One stream until it is drained. Raises ConnectionLost and StaleEpoch."""
+        # A consumer tells streams apart by their first batch, so it can only answer what it has after that. Batches it
+        # receives twice it recognizes by their sequence.
+        self._queue.rewind(0)
+        answered = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
-                greeting = _Greeting(asyncio.get_running_loop().create_future())
-                group.create_task(self._read(call, greeting))
-                await self._greet(call, greeting)
+                group.create_task(self._read(call, answered))
+                await self._introduce(call, answered)
                 self._opened(backoff)
                 await self._write(call)
         except ExceptionGroup as group_error:
@@ -106,19 +116,13 @@ class Forwarder:
         finally:
             call.cancel()
 
-    async def _greet(self, call: Any, greeting: _Greeting) -> None:
+    async def _introduce(self, call: Any, answered: asyncio.Event) -> None:
         try:
-            async with asyncio.timeout(_GREETING_S):
-                await asyncio.shield(greeting.answered)
+            async with asyncio.timeout(_ANSWER_S):
+                await self._send(call)
+                await answered.wait()
         except TimeoutError:
-            greeting.introduced = True
-            self._queue.rewind(0)
-            try:
-                async with asyncio.timeout(_ANSWER_S):
-                    await self._send(call)
-                    await asyncio.shield(greeting.answered)
-            except TimeoutError:
-                raise ConnectionLost("no answer") from None
+            raise ConnectionLost("no answer") from None
 
     def _opened(self, backoff: Backoff) -> None:
         backoff.reset()
@@ -143,14 +147,10 @@ class Forwarder:
             provider, instance, epoch = self._identity
             await call.write(PushRequest(provider=provider, instance=instance, epoch=epoch, envelopes=batch))
 
-    async def _read(self, call: Any, greeting: _Greeting) -> None:
+    async def _read(self, call: Any, answered: asyncio.Event) -> None:
         while (response := await call.read()) is not grpc.aio.EOF:
-            if greeting.answered.done() or greeting.introduced:
-                self._queue.acknowledge(response.acked_sequence)
-            else:
-                self._queue.rewind(response.acked_sequence)
-            if not greeting.answered.done():
-                greeting.answered.set_result(None)
+            self._queue.acknowledge(response.acked_sequence)
+            answered.set()
             if response.resync_channels:
                 self._resync(response.resync_channels)
         if not (self._draining and not self._queue.pending):
@@ -168,11 +168,3 @@ class Forwarder:
         if isinstance(error, ConnectionLost):
             return error
         return ConnectionLost(code.name if code else "write failed")
-
-
-@dataclass(slots=True)
-class _Greeting:
-    """The start of a stream. `introduced`: a batch went out before the consumer's first answer."""
-
-    answered: asyncio.Future[None]
-    introduced: bool = False
