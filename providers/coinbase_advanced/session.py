@@ -51,6 +51,7 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 
 _PER_PRODUCT: Final = (MARKET_TRADES, TICKER, LEVEL2)  # level2 last: its snapshots hold up what comes behind them
 _SHARED: Final = (HEARTBEATS, STATUS)
+_MARGIN_NS: Final = NS_PER_S  # a trade's time and that of its change of the book are taken in two places
 _CONTROL: Final = msgspec.json.Decoder(Control)
 _SUBSCRIPTIONS: Final = msgspec.json.Decoder(SubscriptionsFrame)
 _RECENT: Final = msgspec.json.Decoder(RecentTrades)
@@ -141,7 +142,7 @@ class Session:
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
         """Whether a trade happened that `market_trades` did not bring, or that the book cannot contain.
 
-        Each trade takes from the book, so a book whose last change is older than the last trade misses that change.
+        Each trade takes from the book, so a book whose last change is well before the last trade misses a change.
         """
         try:
             trades = decode(_RECENT, body).trades
@@ -155,7 +156,7 @@ class Session:
         last = merge_key(channel, last_frame)
         if channel.startswith(MARKET_TRADES):
             return newest[0] > last.sequence
-        return newest[1] > last.ts_event
+        return newest[1] > last.ts_event + _MARGIN_NS
 
     def _send(self, kind: str, word: str, products: Sequence[str]) -> Send:
         message: dict[str, object] = {"type": kind, "channel": word}
