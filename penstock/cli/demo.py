@@ -6,22 +6,25 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from penstock import clock, timestamps
+import providers
+from penstock import clock
 from penstock.channels import INSTANCES
 from penstock.cli.process import Process
 from penstock.cli.query import query
 from penstock.cli.stack import Endpoint, Lane, Stack
 from penstock.cli.view import View
 from penstock.errors import Terminal
-from penstock.timestamps import NS_PER_S
 
 READY_S = 40.0
 DRAIN_S = 2.5
@@ -116,7 +119,7 @@ async def _live(options: Options, stack: Stack, view: View, outcome: Outcome) ->
         if options.kill:
             await _kill(options.kill, stack, view, outcome)
         await asyncio.sleep(options.seconds / 2)
-        market.kill(15)
+        await _close(endpoints)
     view.headline = "draining"
     await asyncio.sleep(DRAIN_S)
 
@@ -144,8 +147,6 @@ async def _market(options: Options, stack: Stack) -> tuple[Process, dict[str, En
 
 
 def _strategy(options: Options, stack: Stack, endpoints: dict[str, Endpoint]) -> Sequence[str]:
-    import providers
-
     instruments = [
         f"{name.upper()}:{symbol}"
         for name in options.providers
@@ -203,6 +204,14 @@ async def _when(condition: Any, timeout_s: float, fresh: Lane | None = None) -> 
 def _lane_in_use(strategy: Process | None, provider: str) -> str:
     feed = strategy.metrics.get(provider.upper()) if strategy is not None else None
     return str(feed.get("lane")) if isinstance(feed, dict) else ""
+
+
+async def _close(endpoints: dict[str, Endpoint]) -> None:
+    """Tell the market to publish nothing more: its ledger is then final, while its heartbeats go on."""
+    address = urlsplit(next(iter(endpoints.values())).rest)
+    async with aiohttp.ClientSession() as client:
+        async with client.post(f"{address.scheme}://{address.netloc}/control/stop") as response:
+            response.raise_for_status()
 
 
 async def _replayed(market: Process, options: Options) -> None:
@@ -264,8 +273,6 @@ async def _check(options: Options, stack: Stack) -> dict[str, Any]:
         "-m", "checker", "check", "--ledger", str(directory / "ledger.jsonl"), "--stream", str(directory / "stream.bin"),
         "--dataset", str(directory / "final"), "--trades-log", str(directory / "trades.jsonl"), "--json",
     ]  # fmt: skip
-    import sys
-
     checker = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     output, _ = await checker.communicate()
     (directory / "check.json").write_bytes(output)
@@ -323,8 +330,3 @@ def _summary(console: Console, options: Options, outcome: Outcome) -> None:
         else "[bold red]NOT good, see above"
     )
     console.print(f"{word}[/] · {outcome.facts['seconds']} s")
-
-
-def today() -> str:
-    """The current UTC day as YYYY-MM-DD."""
-    return timestamps.utc_day(clock.time_ns() // NS_PER_S * NS_PER_S).isoformat()

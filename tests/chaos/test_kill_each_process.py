@@ -8,7 +8,9 @@ import random
 import sys
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from penstock import clock
@@ -68,7 +70,7 @@ async def test_kill_each_process_ten_times(tmp_path: Path):
                 flush=True,
             )
         await asyncio.sleep(2)
-        market.kill(15)
+        await _close_market(venues)
         await asyncio.sleep(3)
         assert strategy.pid is not None
         await stack.stop()
@@ -80,6 +82,12 @@ async def test_kill_each_process_ten_times(tmp_path: Path):
         if verdict["part"] in {"dataset", "strategy", "stream both lanes"}:
             assert verdict["lost"] == verdict["duplicated"] == verdict["altered"] == verdict["reordered"] == 0, verdict
     assert all(max(times) <= BACK_S for times in back.values()), dict(back)
+
+
+async def _close_market(venues: dict) -> None:
+    address = urlsplit(venues[PROVIDERS[0]]["rest"])
+    async with aiohttp.ClientSession() as client, client.post(f"http://{address.netloc}/control/stop") as response:
+        response.raise_for_status()
 
 
 def _victims(stack: Stack) -> dict[str, list[Process]]:
