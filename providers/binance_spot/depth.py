@@ -49,8 +49,8 @@ class Depth(Stream):
     """The book of one instrument.
 
     Nothing is published before the first snapshot. When updates are lost, a Gap is; the updates that follow still are,
-    with F_MAYBE_BAD_BOOK, and are kept: the next snapshot is followed by those it does not contain, which take its time
-    of receipt, so that order by `ts_recv` is order of publication.
+    with F_MAYBE_BAD_BOOK, and are kept: the next snapshot is followed by those it does not contain (in an archive it
+    contains them), which take its time of receipt, so that order by `ts_recv` is order of publication.
     """
 
     schema = "MBO"
@@ -97,15 +97,32 @@ class Depth(Stream):
         if newer and newer[0].first > last + 1:
             return self._ask(ts_recv)
         data = self.book.replace(bids.items(), asks.items(), ts_recv, ts_recv, last)
+        if self.archive and self.started:
+            return self._joined(newer, last, ts_recv)
+        self._begin(last, ts_recv)
+        outputs: list[Output] = [Message("MBO", self.channel, data)]
+        for update in newer:
+            outputs += self._advance(update, ts_recv)
+        return outputs
+
+    def _joined(self, newer: list[Update], last: int, ts_recv: int) -> Sequence[Output]:
+        """In an archive each update stands once. The newer ones do already, flagged: they go into the snapshot."""
+        self._begin(last, ts_recv)
+        for update in newer:
+            self._apply(update, ts_recv, 0)
+        data = self.book.image(ts_recv, ts_recv, self._last)
+        if not self.book.crossed:
+            return (Message("MBO", self.channel, data),)
+        self.synchronized = False
+        return (self.gap("crossed", ts_recv), Message("MBO", self.channel, _doubtful(data)), *self._ask(ts_recv))
+
+    def _begin(self, last: int, ts_recv: int) -> None:
+        """The book is that of update `last`."""
         self.started = self.synchronized = True
         self._last = self._snapshot = last
         self._ts_event = ts_recv
         self._waiting.clear()
         self._recent.clear()
-        outputs: list[Output] = [Message("MBO", self.channel, data)]
-        for update in newer:
-            outputs += self._advance(update, ts_recv)
-        return outputs
 
     def interrupted(self, reason: str, ts_recv: int) -> Sequence[Output]:
         """Doubtful until the next snapshot, which the session fetches by itself when it is connected again."""

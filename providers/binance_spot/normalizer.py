@@ -64,7 +64,14 @@ class _Connected(msgspec.Struct):
     channels: list[str]
 
 
+class _Heartbeat(msgspec.Struct):
+    """The payload of KIND_HEARTBEAT."""
+
+    connections: dict[int, list[str]]
+
+
 _CONNECTED: Final = msgspec.json.Decoder(_Connected)
+_HEARTBEAT: Final = msgspec.json.Decoder(_Heartbeat)
 
 
 class Normalizer:
@@ -88,7 +95,7 @@ class Normalizer:
                 return stream.frame(envelope.payload, envelope.ts_recv)
             return self._unrouted(envelope.channel, envelope.payload, envelope.ts_recv)
         if kind == KIND_HEARTBEAT:
-            return self._heartbeat(envelope.ts_recv)
+            return self._heartbeat(envelope.payload, envelope.ts_recv)
         if kind == KIND_CONNECTED:
             return self._connected(envelope)
         if kind == KIND_DISCONNECTED:
@@ -232,9 +239,12 @@ class Normalizer:
             ]
         return (Resync(EXCHANGE_INFO),) if channel == EXCHANGE_INFO else ()
 
-    def _heartbeat(self, ts_recv: int) -> Sequence[Output]:
-        """Once a second: ask again for snapshots that did not come, on connections that are alive."""
-        alive = {channel for channels in self._connections.values() for channel in channels}
+    def _heartbeat(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
+        """Once a second: learn connections that were there before this normalizer, ask for snapshots that did not come."""
+        connections = decode(_HEARTBEAT, payload).connections
+        for connection, channels in connections.items():
+            self._connections.setdefault(connection, channels)
+        alive = {channel for channels in connections.values() for channel in channels}
         return [output for depth in self._depths() if depth.channel in alive for output in depth.due(ts_recv)]
 
 

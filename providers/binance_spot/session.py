@@ -56,7 +56,6 @@ class Session:
         self._symbols = tuple(dict.fromkeys(symbol.upper() for symbol in symbols))
         self._capacity = info.limits.channels_per_connection // 2
         self._requested: dict[Plan, dict[int, tuple[str, ...]]] = {}
-        self._probed: dict[str, int] = {}
 
     def definitions(self) -> Sequence[Request]:
         url = f"{self._rest}/exchangeInfo"
@@ -76,8 +75,6 @@ class Session:
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:  # noqa: ARG002 # nothing here depends on the time
         requested = dict(enumerate(batched(plan.channels, _PER_MESSAGE), 1))
         self._requested[plan] = requested
-        for channel in plan.channels:
-            self._probed.pop(channel, None)
         return [Send(_subscribe(number, channels)) for number, channels in requested.items()]
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:  # noqa: ARG002
@@ -110,19 +107,15 @@ class Session:
         return None if channel is None else Request(f"rest/probe/{channel}", self._depth_url(channel, 1))
 
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
-        """True where the book has updates after those of the last frame.
+        """True where the book has updates after those of the last frame; any at all, where there was no frame.
 
-        Where no frame ever came, the first probe only sets the mark that later ones are compared with. An error in place
-        of a book proves nothing.
+        An error in place of a book proves nothing.
         """
         try:
             update = decode(_SNAPSHOT, body).lastUpdateId
         except PayloadError:
             return False
-        if last_frame is not None:
-            return update > merge_key(channel, last_frame).sequence
-        marked = self._probed.setdefault(channel, update)
-        return update > marked
+        return update > (0 if last_frame is None else merge_key(channel, last_frame).sequence)
 
     def _snapshot(self, channel: str) -> Request:
         return Request(f"rest/depth/{_symbol(channel)}", self._depth_url(channel, SNAPSHOT_LEVELS))

@@ -1,0 +1,287 @@
+"""Binance spot over the simulated market: the combined stream endpoint and the REST answers a session needs.
+
+What it does and refuses is what README.md says of the real venue.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+import msgspec
+from aiohttp import web
+
+from penstock import clock
+from simulator import ledger
+from simulator.conflation import Conflation, Window
+from simulator.connection import Connection
+from simulator.ledger import Ledger
+from simulator.market import ONE, Event, Fill, LevelChange, Listing, decimal
+from simulator.venue import Router, Venue
+
+_FIRST_UPDATE: Final = 50_093_239_218  # beyond 32 bits, as the real ones are
+_FIRST_TRADE: Final = 3_735_683_258
+_TICKS_PER_WINDOW: Final = 2  # of 50 ms
+_NS_PER_MS: Final = 1_000_000
+
+# https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)
+_PING_NS: Final = 20 * 10**9
+_PONG_NS: Final = 60 * 10**9
+_MESSAGES_PER_S: Final = 5
+
+# https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md (2026-07-21)
+_WEIGHT_LIMIT: Final = 6000
+_WEIGHT_WINDOW_NS: Final = 60 * 10**9
+_DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+_INFO_WEIGHT: Final = 20
+
+_EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
+_MAX_QUANTITY: Final = "9000.00000000"
+_REFERENCE: Final = Path(__file__).with_name("reference.json")
+
+
+class Call(msgspec.Struct):
+    """What a client sends: {"method":"SUBSCRIBE","params":["btcusdt@aggTrade"],"id":1}."""
+
+    method: str
+    id: int | str | None = None
+    params: list[str] = []
+
+
+_CALL: Final = msgspec.json.Decoder(Call)
+
+
+def read(text: str) -> Call | str:
+    """A client's frame, or the answer to one that is none."""
+    try:
+        return _CALL.decode(text)
+    except msgspec.ValidationError as error:
+        return _refuse(None, 2, f"Invalid request: {error}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _refuse(None, 3, f"Invalid JSON: {error}")
+
+
+def acknowledge(text: str) -> list[str]:
+    """The venue's answer to a client's frame where every stream exists."""
+    call = read(text)
+    if isinstance(call, str):
+        return [call]
+    return [_reply(call, None) if call.method in {"SUBSCRIBE", "UNSUBSCRIBE"} else _unknown(call)]
+
+
+def definitions_for(symbols: list[str]) -> dict[str, str]:
+    """REST path → body, for recordings that lack definitions: what reference.json has of these symbols."""
+    reference = msgspec.json.decode(_REFERENCE.read_bytes())
+    reference["symbols"] = [entry for entry in reference["symbols"] if entry["symbol"] in symbols]
+    return {_EXCHANGE_INFO: msgspec.json.encode(reference).decode()} if reference["symbols"] else {}
+
+
+class Simulator(Venue):
+    """See simulator.venue."""
+
+    name: ClassVar[str] = "binance_spot"
+
+    def __init__(self, seed: int, ledger_file: Ledger) -> None:
+        super().__init__(seed, ledger_file)
+        self._windows = Conflation()
+        self._ticks = 0
+        self._best = {listing.symbol: self.market.best(listing.symbol) for listing in self.market.listings}
+        self._ping_ns = clock.monotonic_ns() + _PING_NS
+        self._messages: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=_MESSAGES_PER_S))
+        self._weights: deque[tuple[int, int]] = deque()
+
+    def listings(self) -> list[Listing]:
+        return [
+            Listing("BTCUSDT", "BTC", "USDT", ONE // 100, ONE // 100_000, 60_000 * ONE),
+            Listing("ETHUSDT", "ETH", "USDT", ONE // 100, ONE // 10_000, 3_000 * ONE),
+        ]
+
+    def routes(self, router: Router) -> None:
+        router.stream("/stream")
+        router.get(_EXCHANGE_INFO, self._exchange_info)
+        router.get("/api/v3/depth", self._depth)
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    async def on_open(self, connection: Connection) -> None:
+        for name in connection.request.query.get("streams", "").split("/"):
+            if name:
+                self.subscribe(connection, name)
+
+    async def on_text(self, connection: Connection, text: str) -> None:
+        if self._too_fast(connection):
+            connection.close(1008, "Too many requests")
+            return
+        call = read(text)
+        if isinstance(call, str):
+            connection.send(call)
+        elif call.method == "LIST_SUBSCRIPTIONS":
+            connection.send(_reply(call, sorted(connection.subscriptions)))
+        elif call.method in {"SUBSCRIBE", "UNSUBSCRIBE"}:
+            # Names of streams that do not exist are acknowledged like any other.
+            for name in call.params:
+                (self.subscribe if call.method == "SUBSCRIBE" else self.unsubscribe)(connection, name)
+            connection.send(_reply(call, None))
+        else:
+            connection.send(_unknown(call))
+
+    def on_close(self, connection: Connection) -> None:
+        self._messages.pop(connection.number, None)
+
+    def _too_fast(self, connection: Connection) -> bool:
+        stamps, now = self._messages[connection.number], clock.monotonic_ns()
+        fast = len(stamps) == _MESSAGES_PER_S and now - stamps[0] < 10**9
+        stamps.append(now)
+        return fast
+
+    # --- market data ----------------------------------------------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        self._windows.add(event)
+        symbol = event.listing.symbol
+        for fill in event.fills:
+            self._trade(symbol, event.ts_ns // _NS_PER_MS, fill)
+        best = self.market.best(symbol)
+        if best != self._best[symbol]:
+            self._best[symbol] = best
+            self._book_ticker(symbol, _FIRST_UPDATE + event.sequence, *best)
+
+    def on_tick(self, now_ns: int) -> None:
+        self._ticks += 1
+        if self._ticks % _TICKS_PER_WINDOW == 0:
+            for window in self._windows.take():
+                self._depth_update(window, now_ns // _NS_PER_MS)
+        self._keep_alive()
+
+    def _trade(self, symbol: str, ms: int, fill: Fill) -> None:
+        channel = f"{symbol.lower()}@trade"
+        number, maker = _FIRST_TRADE + fill.trade_id, "true" if fill.aggressor == "sell" else "false"
+        text = (
+            f'{{"stream":"{channel}","data":{{"e":"trade","E":{ms},"s":"{symbol}","t":{number},"p":"{_text(fill.price)}",'
+            f'"q":"{_text(fill.quantity)}","T":{ms},"m":{maker},"M":true}}}}'
+        )
+        entry = ledger.trade(symbol, ms * _NS_PER_MS, number, fill.price, fill.quantity, fill.aggressor)
+        self.broadcast(channel, text, entry)
+
+    def _book_ticker(self, symbol: str, update: int, bid: tuple[int, int], ask: tuple[int, int]) -> None:
+        channel = f"{symbol.lower()}@bookTicker"
+        text = (
+            f'{{"stream":"{channel}","data":{{"u":{update},"s":"{symbol}","b":"{_text(bid[0])}","B":"{_text(bid[1])}",'
+            f'"a":"{_text(ask[0])}","A":"{_text(ask[1])}"}}}}'
+        )
+        # The frame has no time.
+        self.broadcast(channel, text, ledger.top(symbol, 0, update, bid, ask))
+
+    def _depth_update(self, window: Window, ms: int) -> None:
+        symbol, changes = window.listing.symbol, window.changes
+        channel = f"{symbol.lower()}@depth@100ms"
+        first, last = _FIRST_UPDATE + window.first, _FIRST_UPDATE + window.last
+        bids = [change for change in changes if change.side == "bid"]
+        asks = [change for change in changes if change.side == "ask"]
+        text = (
+            f'{{"stream":"{channel}","data":{{"e":"depthUpdate","E":{ms},"s":"{symbol}","U":{first},"u":{last},'
+            f'"b":{_changes(bids)},"a":{_changes(asks)}}}}}'
+        )
+        self.broadcast(channel, text, ledger.book(symbol, ms * _NS_PER_MS, last, [*bids, *asks]))
+
+    def _keep_alive(self) -> None:
+        now = clock.monotonic_ns()
+        if now < self._ping_ns:
+            return
+        self._ping_ns = now + _PING_NS
+        for connection in list(self.connections.values()):
+            if now - connection.pong_ns > _PONG_NS:
+                connection.close(1008, "Pong timeout")
+            else:
+                connection.ping(str(now).encode())
+
+    # --- REST -----------------------------------------------------------------------------------------------------
+
+    async def _exchange_info(self, request: web.Request) -> web.Response:
+        known = {listing.symbol: listing for listing in self.market.listings}
+        wanted = list(known)
+        if "symbol" in request.query:
+            wanted = [request.query["symbol"]]
+        elif "symbols" in request.query:
+            try:
+                wanted = msgspec.json.decode(request.query["symbols"], type=list[str])
+            except msgspec.DecodeError:
+                return self._answer({"code": -1100, "msg": "Illegal characters found in parameter 'symbols'."}, 0, 400)
+        if not all(symbol in known for symbol in wanted):
+            return self._answer({"code": -1121, "msg": "Invalid symbol."}, _INFO_WEIGHT, 400)
+        symbols = [_symbol(known[symbol]) for symbol in wanted]
+        info = {"timezone": "UTC", "serverTime": clock.time_ns() // _NS_PER_MS, "rateLimits": [], "symbols": symbols}
+        return self._answer(info, _INFO_WEIGHT)
+
+    async def _depth(self, request: web.Request) -> web.Response:
+        symbol, limit = request.query.get("symbol", ""), request.query.get("limit", "100")
+        if symbol not in self._best:
+            return self._answer({"code": -1121, "msg": "Invalid symbol."}, _DEPTH_WEIGHTS[0][1], 400)
+        if not limit.isdecimal() or not int(limit):
+            return self._answer({"code": -1100, "msg": "Illegal characters found in parameter 'limit'."}, 0, 400)
+        levels = min(int(limit), _DEPTH_WEIGHTS[-1][0])
+        if self.loses_snapshot(f"{symbol.lower()}@depth@100ms"):
+            return web.Response(status=503, text="Service Unavailable")
+        bids, asks = (
+            [[_text(price), _text(size)] for price, size in side[:levels]] for side in self.market.book(symbol)
+        )
+        body = {"lastUpdateId": _FIRST_UPDATE + self.market.sequence(symbol), "bids": bids, "asks": asks}
+        return self._answer(body, next(weight for bound, weight in _DEPTH_WEIGHTS if levels <= bound))
+
+    def _answer(self, body: object, weight: int, status: int = 200) -> web.Response:
+        """A JSON answer that says how much of the minute's weight is used, or 429 where it is too much."""
+        now = clock.monotonic_ns()
+        weights = self._weights
+        weights.append((now, weight))
+        while weights[0][0] <= now - _WEIGHT_WINDOW_NS:
+            weights.popleft()
+        used = sum(part for _, part in weights)
+        headers = {"X-MBX-USED-WEIGHT-1M": str(used)}
+        if used > _WEIGHT_LIMIT:
+            status, body = 429, {"code": -1003, "msg": "Too much request weight used."}
+            headers["Retry-After"] = str((_WEIGHT_WINDOW_NS - (now - weights[0][0])) // 10**9 + 1)
+        return web.Response(
+            status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
+        )
+
+
+def _text(value: int) -> str:
+    return decimal(value, 8)
+
+
+def _changes(changes: Sequence[LevelChange]) -> str:
+    levels = [f'["{_text(price)}","{_text(quantity)}"]' for _, price, quantity, _ in changes]
+    return f"[{','.join(levels)}]"
+
+
+def _symbol(listing: Listing) -> dict[str, object]:
+    return {
+        "symbol": listing.symbol,
+        "status": "TRADING",
+        "baseAsset": listing.base,
+        "quoteAsset": listing.quote,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": _text(listing.tick), "tickSize": _text(listing.tick)},
+            {
+                "filterType": "LOT_SIZE",
+                "minQty": _text(listing.lot),
+                "maxQty": _MAX_QUANTITY,
+                "stepSize": _text(listing.lot),
+            },
+        ],
+    }
+
+
+def _reply(call: Call, result: object) -> str:
+    return msgspec.json.encode({"result": result, "id": call.id}).decode()
+
+
+def _unknown(call: Call) -> str:
+    variants = "`SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`"
+    return _refuse(call.id, 2, f"Invalid request: unknown variant `{call.method}`, expected one of {variants}")
+
+
+def _refuse(number: int | str | None, code: int, text: str) -> str:
+    return msgspec.json.encode({"error": {"code": code, "msg": text}, "id": number}).decode()
