@@ -27,7 +27,8 @@ def from_iso8601(text: str, field: str = "time") -> int:
     Raises PayloadError("time_format") for anything else, years outside 1970..2262 included: no record can hold them.
     """
     try:
-        if text[-1] != "Z" or text[16] != ":":
+        # Without isascii() other scripts' digits would pass both strptime and isdecimal().
+        if not text.isascii() or text[-1] != "Z" or text[16] != ":":
             raise ValueError
         minute = _minute_ns(text[:16])
         whole, _, fraction = text[17:-1].partition(".")
