@@ -49,11 +49,12 @@ def main(argv: Sequence[str]) -> int:
             cold_bytes=settings.cold_bytes,
             timing=Timing(definitions_s=settings.definitions_s),
         )
-        asyncio.run(_serve(setup))
+        asyncio.run(serve(setup))
     return 0
 
 
-async def _serve(setup: Setup) -> None:
+async def serve(setup: Setup) -> None:
+    """Run a session manager until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -71,7 +71,8 @@ class Service:
         cold = Forwarder(setup.batch_processor, self.cold, identity, self.resync, lambda _again: None)
         try:
             async with asyncio.TaskGroup() as group:
-                stats = group.create_task(Stats(self.stamper, (self.hot, self.cold), self.live).run())
+                stats = Stats(self.stamper, (self.hot, self.cold), self.live)
+                reporting = group.create_task(stats.run())
                 forwarding = {group.create_task(hot.run()), group.create_task(cold.run())}
                 sessions = group.create_task(self._sessions())
                 await stop.wait()
@@ -80,9 +81,10 @@ class Service:
                 hot.drain()
                 cold.drain()
                 _, late = await asyncio.wait(forwarding, timeout=setup.timing.drain_s)
-                self._log.info("stopped", hot_held=self.hot.held, cold_held=self.cold.held)
-                for task in (stats, *late):
+                for task in (reporting, *late):
                     task.cancel()
+                stats.report()
+                self._log.info("stopped", hot_held=self.hot.held, cold_held=self.cold.held)
         except ExceptionGroup as errors:
             raise _first(errors) from errors
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
+from penstock.errors import StaleEpoch
 from penstock.raw.v1.raw_pb2 import Instance, Kind
-from tests.integration.session_manager_harness import CHANNELS, running, until
+from tests.integration.session_manager_harness import CHANNELS, Rig, running, until
 
 
 async def test_what_is_received_reaches_both_consumers_in_order_and_unaltered(tmp_path: Path):
@@ -27,7 +31,7 @@ async def test_what_is_received_reaches_both_consumers_in_order_and_unaltered(tm
         assert (batch.provider, batch.instance, batch.epoch) == ("toy", Instance.INSTANCE_PRIMARY, 7)
     assert [e.SerializeToString() for e in rig.hot.received] == [e.SerializeToString() for e in rig.cold.received]
     frames = rig.hot.of(Kind.KIND_FRAME)
-    assert all(a.ts_recv <= b.ts_recv for a, b in zip(frames, frames[1:], strict=False))
+    assert all(a.ts_recv <= b.ts_recv for a, b in pairwise(frames))
     by_channel = {e.channel: e for e in frames}
     assert by_channel["rest/instruments"].payload == b"body of /instruments"
     assert (by_channel["rest/instruments"].connection, by_channel["trades.A"].connection) == (0, 1)
@@ -134,19 +138,18 @@ async def test_a_restarted_normalizer_gets_the_definitions_again(tmp_path: Path)
 
 async def test_a_newer_owner_ends_this_one(tmp_path: Path):
     """A consumer that knows a higher epoch makes the session manager step down with an error, not retry."""
-    from penstock.errors import StaleEpoch
+    rig = Rig(tmp_path)
+    with pytest.raises(StaleEpoch, match="refuses epoch 7: a newer owner exists"):
+        await outlive_stale(rig)
 
-    try:
-        async with running(tmp_path) as rig:
-            await rig.subscribed()
-            rig.cold.stale_below = 8
-            assert rig.task is not None
-            await asyncio.wait({rig.task}, timeout=5)
-            assert rig.task.done()
-    except StaleEpoch as error:
-        assert "refuses epoch 7: a newer owner exists" in str(error)
-    else:
-        raise AssertionError("it did not step down")
+
+async def outlive_stale(rig: Rig) -> None:
+    async with running(rig.folder, rig):
+        await rig.subscribed()
+        rig.cold.stale_below = 8
+        assert rig.task is not None
+        await asyncio.wait({rig.task}, timeout=5)
+        assert rig.task.done(), "it goes on"
 
 
 async def test_a_wish_for_a_snapshot_reaches_the_venue_once_per_period(tmp_path: Path):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -27,7 +23,6 @@ from services.session_manager.resyncs import Resyncs
 from services.session_manager.stamp import Stamper
 from services.session_manager.subscriptions import Subscriptions
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = [
     "--provider",
     "deribit",
@@ -59,7 +54,7 @@ class TestBackoff:
 
 class TestBudget:
     def test_half_of_the_limit_within_any_window(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        """At most half of the venue's count is taken within any window, exactly as many as that, and it says how long to wait."""
+        """At most half of the venue's count is taken within any window, and as many as that."""
         now = [10**12]
         monkeypatch.setattr(clock, "monotonic_ns", lambda: now[0])
         window = Window(tmp_path / "w", Limit(7, 10))
@@ -82,31 +77,6 @@ class TestBudget:
         assert window.take() == 0
         assert window.take() == 20
         window.close()
-
-    def test_many_processes_share_one_budget(self, tmp_path: Path):
-        """However many processes ask, together they never take more than half of the limit within any window."""
-        script = textwrap.dedent(f"""
-            import asyncio, pathlib
-            from penstock import clock
-            from penstock.provider import Limit
-            from services.session_manager.budget import Window
-            async def main():
-                window = Window(pathlib.Path({str(tmp_path / "w")!r}), Limit(20, 0.5))
-                end = clock.monotonic_s() + 1.2
-                while clock.monotonic_s() < end:
-                    if window.take() == 0:
-                        print(clock.monotonic_s())
-                    await asyncio.sleep(0.001)
-            asyncio.run(main())
-        """)
-        crowd = [
-            subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
-            for _ in range(4)
-        ]
-        taken = sorted(float(line) for process in crowd for line in process.communicate()[0].split())
-        # The printed times are taken a moment after the stamp.
-        assert all(later - earlier >= 0.49 for earlier, later in zip(taken, taken[10:], strict=False))
-        assert len(taken) >= 20
 
     async def test_a_ban_holds_for_every_process_of_the_host(self, tmp_path: Path):
         """Nobody takes anything before the end of a ban; a shorter ban does not end it."""
@@ -154,9 +124,13 @@ class TestBudget:
 class TestLease:
     def test_a_second_owner_is_refused_in_one_readable_line(self, tmp_path: Path):
         """A third session of a provider cannot exist: each instance has one owner per host."""
-        with FileLease(tmp_path, "deribit", "PRIMARY"), FileLease(tmp_path, "deribit", "REPLICA"):
-            with pytest.raises(Terminal, match="deribit PRIMARY is already running"):
-                FileLease(tmp_path, "deribit", "PRIMARY").__enter__()
+        third = FileLease(tmp_path, "deribit", "PRIMARY")
+        with (
+            FileLease(tmp_path, "deribit", "PRIMARY"),
+            FileLease(tmp_path, "deribit", "REPLICA"),
+            pytest.raises(Terminal, match="deribit PRIMARY is already running"),
+        ):
+            third.__enter__()
 
     def test_every_owner_has_a_larger_epoch(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         """The epoch grows also within one second, and when the wall clock steps back."""
@@ -260,13 +234,3 @@ def test_a_wrong_flag_is_named(change: list[str], message: str):
     """The configuration error says which option, its value and what was expected."""
     with pytest.raises(ConfigError, match=message):
         config.load(Config, [*FLAGS, *change], {})
-
-
-def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path):
-    """A person sees what is wrong without a traceback."""
-    arguments = [*FLAGS, "--provider", "no_such_venue", "--state-dir", str(tmp_path)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "services.session_manager", *arguments], capture_output=True, text=True, cwd=REPOSITORY
-    )
-    assert (ended.returncode, ended.stderr.count("\n"), "no_such_venue" in ended.stderr) == (2, 1, True), ended.stderr
-    json.dumps(ended.stdout)
