@@ -83,13 +83,16 @@ class Stream:
             selector = self.selector
             selector.hear(lane, now_ns)
             selector.lanes[lane].count()
-            if self.policy is None:
-                outputs = self._book(lane, data)
-            else:
-                fresh = self.policy.accept(data)
-                outputs = [fresh] if fresh else []
-                if selector.stale:
-                    outputs = self._choose() + outputs
+            policy = self.policy
+            outputs: list[Output] = self._choose() if selector.stale else []
+            if policy is None:
+                outputs += self._book(lane, data)
+            elif isinstance(policy, Events):
+                # At the very start the other lane has the benefit of the doubt.
+                alone = selector.active is not None and not selector.alive(1 - lane, self.as_of_ns)
+                outputs += policy.accept(lane, data, now_ns, alone=alone)
+            elif fresh := policy.accept(data):
+                outputs.append(fresh)
             self.counts.delivered += bool(outputs)
             return outputs
         if len(data) == RECORD_BYTES[RTYPE_SYSTEM] and data[0] * 4 == len(data) and data[1] in _MARKERS:
@@ -121,7 +124,10 @@ class Stream:
     def tick(self, now_ns: int) -> Sequence[Output]:
         """Judge liveness as of now. Call about ten times a second, with everything received so far handed in."""
         self.as_of_ns = now_ns
-        return self._choose()
+        outputs = self._choose()
+        if isinstance(self.policy, Events):
+            outputs += self.policy.expire(now_ns)
+        return outputs
 
     def wants_snapshot(self) -> Iterator[int]:
         """The living lanes whose book needs a stored image."""
@@ -156,7 +162,7 @@ class Stream:
         needed = book.apply(data)
         outputs: list[Output] = []
         before = selector.active
-        if before is None or selector.stale or state.trusted == book.doubtful:
+        if before is None or state.trusted == book.doubtful:
             state.trusted = not book.doubtful
             outputs = self._choose()
         if needed and selector.active == before == lane:
@@ -247,7 +253,7 @@ class Arbiter:
 
     def _policy(self, schema: str, provider: str) -> Events | States | None:
         if schema == "TRADES":
-            return Events(self.config.trade_window)
+            return Events(self.config.trade_window, int(self.config.hold_s * 1e9))
         if schema == "MBO":
             return None
         # One state per instrument, whichever of the venue's channels tells it (Deribit: quote and ticker).

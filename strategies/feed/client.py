@@ -32,7 +32,7 @@ from strategies.feed.notices import Beat, Output
 _STATISTICS: Final = "STATISTICS"
 
 
-class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):  # type: ignore[misc] # Nautilus ships no types
+class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):
     """`redis_urls`: the nodes, tried in turn, each lane beginning at another. `instrument_ids`: everything strategies
     may use, as `SYMBOL.PROVIDER`; their definitions are awaited for at most `definitions_timeout_s` when connecting.
     """
@@ -43,7 +43,7 @@ class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):  # type: igno
     arbiter: ArbiterConfig = ArbiterConfig()
 
 
-class PenstockDataClient(LiveMarketDataClient):  # type: ignore[misc] # Nautilus ships no types
+class PenstockDataClient(LiveMarketDataClient):
     """Trades, quotes, book deltas, marks, indices, funding rates, status and instruments of the configured listings,
     and the feed's notices as custom data (`strategies.feed.custom`)."""
 
@@ -234,11 +234,11 @@ class PenstockDataClient(LiveMarketDataClient):  # type: ignore[misc] # Nautilus
 _TIMELESS: Final = {"ts_event": 0, "ts_init": 0}
 
 
-class PenstockDataClientFactory(LiveDataClientFactory):  # type: ignore[misc] # Nautilus ships no types
+class PenstockDataClientFactory(LiveDataClientFactory):
     """`node.add_data_client_factory("PENSTOCK", PenstockDataClientFactory)`"""
 
     @staticmethod
-    def create(
+    def create(  # type: ignore[override] # each client has a configuration of its own
         loop: asyncio.AbstractEventLoop,
         name: str,
         config: PenstockDataClientConfig,

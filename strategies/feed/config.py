@@ -13,6 +13,7 @@ class ArbiterConfig:
     trusted book for this long before a book goes back to it. `grace_s`: how long a start waits for PRIMARY.
     `trade_window`: how many trades per channel are remembered; a copy that arrives after more than these is delivered
     again, so it must exceed what a venue trades while one lane lags behind the other.
+    `hold_s`: how long a trade after a jump of ids waits for what the other lane may still bring from before it.
     `book_window`: how many increments a lane keeps while it waits for a snapshot to put them on.
     """
 
@@ -20,4 +21,5 @@ class ArbiterConfig:
     hysteresis_s: float = 5.0
     grace_s: float = 1.2
     trade_window: int = 16_384
+    hold_s: float = 0.05
     book_window: int = 8_192

@@ -83,7 +83,7 @@ def _instrument(key: InstrumentId, message: Any, lot: int, tick: int, digits: in
     base, _, quote = pair.partition("/")
     if not base or not quote:
         raise ValueError(f"group {message.group!r}, expected BASE/QUOTE or BASE/QUOTE:SETTLE")
-    step = Quantity.from_raw(lot * TO_RAW, digits)
+    step = Quantity.from_raw(max(message.min_lot_size_round_lot, 1) * lot * TO_RAW, digits)
     common: dict[str, Any] = {
         "instrument_id": key,
         "raw_symbol": Symbol(message.raw_symbol),

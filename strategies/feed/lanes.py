@@ -121,7 +121,8 @@ class Selector:
             if good[PRIMARY]:
                 return PRIMARY, "start"
             # PRIMARY may only be a moment behind: leave it the grace before taking the other, or a doubtful book.
-            if now_ns - (self._started_ns or now_ns) < self._grace_ns:
+            assert self._started_ns is not None
+            if now_ns - self._started_ns < self._grace_ns:
                 return None, ""
             for choice in (good, alive):
                 if True in choice:
