@@ -6,6 +6,9 @@ from bisect import bisect_right
 from enum import Enum
 from typing import Final
 
+LATE_FRAMES: Final = 256
+"""How far a frame can be overtaken; one absurd number must not make everything after it look late."""
+
 MAX_HOLES: Final = 1024
 """Holes remembered per product on the hot path; older ones count as lost for good."""
 
@@ -42,12 +45,12 @@ class Connection:
         """
         if self.expected < 0 or sequence_num == self.expected:
             arrival = Arrival.NEXT
-        elif sequence_num < self.expected and timestamp <= self.timestamp:
+        elif self.expected - LATE_FRAMES <= sequence_num < self.expected and timestamp <= self.timestamp:
             return Arrival.LATE
         else:
             arrival = Arrival.JUMP
         self.expected = sequence_num + 1
-        self.timestamp = max(timestamp, self.timestamp)
+        self.timestamp = timestamp
         return arrival
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import struct
@@ -77,10 +78,9 @@ def envelope(frame: dict[str, object] | bytes, connection: int = 1, ts_recv: int
 
 
 def stamp(ns: int) -> str:
-    """A venue time text of UNIX ns within the day of T0."""
-    seconds, rest = divmod(ns - T0, 10**9)
-    second = 21 * 3600 + 5 * 60 + 48 + seconds
-    return f"2026-08-09T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{rest:09}Z"
+    """A venue time text of UNIX ns."""
+    second = dt.datetime.fromtimestamp(ns // 10**9, dt.UTC)
+    return f"{second:%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09}Z"
 
 
 def product(name: str = "BTC-USD", **changes: object) -> dict[str, object]:
