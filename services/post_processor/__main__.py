@@ -1,0 +1,25 @@
+"""python -m services.post_processor: both lanes of a UTC day in, one exact dataset out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock import config, telemetry
+from penstock.objectstore import open_store
+from services.post_processor.providerday import ProviderDay
+from services.post_processor.settings import Settings
+from services.post_processor.source import provider_names
+
+
+def main(argv: Sequence[str]) -> int:
+    """Coalesce one day of each provider."""
+    settings = config.load(Settings, argv).check()
+    telemetry.configure("post_processor", day=settings.day.isoformat())
+    source, target = open_store(settings.source), open_store(settings.target)
+    for name in settings.providers or tuple(name.lower() for name in provider_names(source)):
+        ProviderDay.of(settings, source, target, name).run()
+    return 0
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,63 @@
+"""The completeness report of one provider and day: what was seen, by whom, and what nobody saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.channels import INSTANCES
+from penstock.timestamps import NS_PER_S, day_start_ns
+from services.post_processor.canonical import Canonical
+from services.post_processor.coverage import Coverage, Hole
+from services.post_processor.intervals import Interval, length, union
+from services.post_processor.lanes import Hour
+from services.post_processor.settings import Settings
+
+_HOUR_NS = 3600 * NS_PER_S
+
+
+def completeness(
+    settings: Settings,
+    provider: str,
+    coverage: Coverage,
+    hours: dict[tuple[str, str], list[Hour]],
+    canonical: Canonical,
+) -> dict[str, Any]:
+    """The report as plain data; times are UNIX ns, counts are messages. `hours` is by (schema, channel)."""
+    start = day_start_ns(settings.day)
+    return {
+        "provider": provider,
+        "day": settings.day.isoformat(),
+        "frames": canonical.frames,
+        "records": {schema: file.records for schema, file in sorted(canonical.files.items())},
+        "quarantined": dict(sorted(canonical.quarantined.items())),
+        "gaps": [gap._asdict() for gap in canonical.gaps],
+        "holes": [_hole(hole) for hole in coverage.holes()],
+        "channels": [
+            _channel(schema, channel, hours.get((schema, channel), []), coverage, start)
+            for schema, channel in sorted(hours)
+        ],
+    }
+
+
+def _channel(schema: str, channel: str, hours: list[Hour], coverage: Coverage, start: int) -> dict[str, Any]:
+    covered = [coverage.covered(lane, channel) for lane in range(len(INSTANCES))]
+    counted = {hour.hour: hour for hour in hours}
+    rows = []
+    for number in range(24):
+        within = Interval(start + number * _HOUR_NS, start + (number + 1) * _HOUR_NS)
+        lengths = [length(intervals, within) for intervals in covered]
+        if number in counted or any(lengths):
+            row: dict[str, Any] = (counted.get(number) or Hour(number, 0, 0, 0, 0, 0, 0))._asdict()
+            row["covered_ns"] = dict(zip(INSTANCES, lengths, strict=True))
+            row["covered_ns"]["EITHER"] = length(union(*covered), within)
+            rows.append(row)
+    return {
+        "schema": schema,
+        "channel": channel,
+        "hours": rows,
+        "uncovered": [gap._asdict() for gap in coverage.gaps(channel)],
+    }
+
+
+def _hole(hole: Hole) -> dict[str, Any]:
+    return {**hole._asdict(), "lane": INSTANCES[hole.lane]}
