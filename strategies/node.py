@@ -15,13 +15,11 @@ from nautilus_trader.cache.config import CacheConfig
 from nautilus_trader.config import LoggingConfig, TradingNodeConfig
 from nautilus_trader.live.config import LiveExecEngineConfig, RoutingConfig
 from nautilus_trader.live.node import TradingNode
-from nautilus_trader.model.identifiers import InstrumentId
 
 from penstock import telemetry
-from penstock.errors import Terminal
+from penstock.errors import PayloadError, Terminal
 from strategies.feed.client import PenstockDataClient, PenstockDataClientConfig, PenstockDataClientFactory
-from strategies.feed.directory import Directory
-from strategies.feed.instruments import Definitions
+from strategies.feed.instruments import Definitions, Listing
 from strategies.feed.stats import feed_metrics
 from strategies.observer import Observations, observed
 
@@ -33,27 +31,34 @@ _BALANCE: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What to run: `strategy` is a module with STRATEGY and configure(), `instrument_ids` are `SYMBOL.PROVIDER`."""
+    """What to run: `strategy` is a module with STRATEGY and configure(), `definitions` are the InstrumentDefMsg records
+    of its instruments by provider."""
 
     strategy: ModuleType
     redis_urls: tuple[str, ...]
-    instrument_ids: tuple[str, ...]
+    definitions: dict[str, list[bytes]]
     trades_log: Path | None
     stats: bool
-    definitions_timeout_s: float
 
 
 async def run(sandbox: Sandbox) -> int:
     """Run the node until it is stopped by SIGTERM or SIGINT. Raises Terminal where it cannot start."""
-    balances = await _balances(sandbox)
+    decoder = Definitions()
+    try:
+        listings = {
+            provider: [decoder.listing(provider, record) for record in records]
+            for provider, records in sandbox.definitions.items()
+        }
+    except PayloadError as error:
+        raise Terminal(f"a definition cannot be used: {error}") from None
+    keys = [listing.id for each in listings.values() for listing in each]
     clients: list[PenstockDataClient] = []
     observations = Observations(sandbox.trades_log)
-    node = TradingNode(config=_config(sandbox, balances), loop=asyncio.get_running_loop())
-    keys = [InstrumentId.from_str(text) for text in sandbox.instrument_ids]
+    node = TradingNode(config=_config(sandbox, listings), loop=asyncio.get_running_loop())
     strategy = observed(sandbox.strategy.STRATEGY, observations)
     node.trader.add_strategy(strategy(sandbox.strategy.configure(keys)))
     node.add_data_client_factory(CLIENT, _keeping(clients))
-    for venue in balances:
+    for venue in listings:
         node.add_exec_client_factory(venue, SandboxLiveExecClientFactory)
     node.build()
     try:
@@ -61,7 +66,7 @@ async def run(sandbox: Sandbox) -> int:
             beside = [
                 tasks.create_task(_flush(observations)),
                 tasks.create_task(_watch(node)),
-                *([tasks.create_task(_stats(clients[0], observations, tuple(balances)))] if sandbox.stats else []),
+                *([tasks.create_task(_stats(clients[0], observations, tuple(listings)))] if sandbox.stats else []),
             ]
             await node.run_async()
             for task in beside:
@@ -73,32 +78,19 @@ async def run(sandbox: Sandbox) -> int:
     return 0
 
 
-async def _balances(sandbox: Sandbox) -> dict[str, list[str]]:
-    # Each simulated venue starts with plenty of every currency its instruments need. The definitions are awaited here,
-    # before the node exists, so that a missing one ends in one readable line.
-    directory, decoder = Directory(sandbox.redis_urls), Definitions()
-    wanted: dict[str, list[str]] = {}
-    for text in sandbox.instrument_ids:
-        symbol, _, venue = text.rpartition(".")
-        wanted.setdefault(venue, []).append(symbol)
-    try:
-        balances = {}
-        for venue, symbols in wanted.items():
-            records = await directory.await_definitions({venue: symbols}, sandbox.definitions_timeout_s)
-            instruments = [decoder.listing(venue, record).instrument for record in records]
-            codes = {code for instrument in instruments for code in _currencies(instrument)}
-            balances[venue] = [f"{_BALANCE} {code}" for code in sorted(codes)]
-        return balances
-    finally:
-        await directory.close()
-
-
 def _currencies(instrument: Any) -> set[str]:
     money = (instrument.get_base_currency(), instrument.quote_currency, instrument.get_settlement_currency())
     return {currency.code for currency in money if currency is not None}
 
 
-def _config(sandbox: Sandbox, balances: dict[str, list[str]]) -> TradingNodeConfig:
+def _config(sandbox: Sandbox, listings: dict[str, list[Listing]]) -> TradingNodeConfig:
+    # Each simulated venue starts with plenty of every currency its instruments need.
+    balances = {
+        venue: [
+            f"{_BALANCE} {code}" for code in sorted({c for listing in each for c in _currencies(listing.instrument)})
+        ]
+        for venue, each in listings.items()
+    }
     return TradingNodeConfig(
         trader_id="PENSTOCK-001",
         # Only errors, which go to stderr: stdout is for our own JSON lines.
@@ -109,7 +101,7 @@ def _config(sandbox: Sandbox, balances: dict[str, list[str]]) -> TradingNodeConf
         data_clients={
             CLIENT: PenstockDataClientConfig(
                 redis_urls=sandbox.redis_urls,
-                instrument_ids=sandbox.instrument_ids,
+                instrument_ids=tuple(listing.id.value for each in listings.values() for listing in each),
                 definitions_timeout_s=_START_S / 2,
                 routing=RoutingConfig(default=True),
             )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 
 from penstock import config, telemetry
 from penstock.errors import ConfigError
+from strategies.feed.directory import Directory
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -42,32 +44,48 @@ def main(argv: Sequence[str]) -> int:
     words = [f"{word}=true" if word == "--stats" and _is_last(argv, i) else word for i, word in enumerate(argv)]
     settings = config.load(Settings, words)
     telemetry.configure("strategies", strategy=settings.strategy)
-    keys = [_instrument_id(text) for text in settings.instruments]
+    keys = [_key(text) for text in settings.instruments]
     if not settings.strategy.isidentifier() or find_spec(f"strategies.{settings.strategy}.config") is None:
         raise ConfigError(f"--strategy is {settings.strategy!r}, expected a folder of strategies/ with a config.py")
-    # Nautilus takes seconds to import: only once the options are known to be right.
-    from strategies.node import Sandbox, run
+    wanted: dict[str, list[str]] = {}
+    for provider, symbol in keys:
+        wanted.setdefault(provider, []).append(symbol)
+    # Nautilus takes seconds to import, definitions of a pipeline that is just starting take as long to appear.
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(asyncio.run, _definitions(settings, wanted))
+        from strategies.node import Sandbox, run
 
+        definitions = waiting.result()
     sandbox = Sandbox(
         strategy=import_module(f"strategies.{settings.strategy}.config"),
         redis_urls=settings.redis,
-        instrument_ids=tuple(keys),
+        definitions=definitions,
         trades_log=Path(settings.trades_log) if settings.trades_log else None,
         stats=settings.stats,
-        definitions_timeout_s=settings.definitions_timeout_s,
     )
     return asyncio.run(run(sandbox))
+
+
+async def _definitions(settings: Settings, wanted: dict[str, list[str]]) -> dict[str, list[bytes]]:
+    directory = Directory(settings.redis)
+    try:
+        return {
+            provider: await directory.await_definitions({provider: symbols}, settings.definitions_timeout_s)
+            for provider, symbols in wanted.items()
+        }
+    finally:
+        await directory.close()
 
 
 def _is_last(argv: Sequence[str], index: int) -> bool:
     return index + 1 == len(argv) or argv[index + 1].startswith("--")
 
 
-def _instrument_id(text: str) -> str:
+def _key(text: str) -> tuple[str, str]:
     provider, colon, symbol = text.partition(":")
     if not (colon and symbol and provider.isupper()):
         raise ConfigError(f"--instruments has {text!r}, expected PROVIDER:SYMBOL such as DERIBIT:BTC-PERPETUAL")
-    return f"{symbol}.{provider}"
+    return provider, symbol
 
 
 if __name__ == "__main__":

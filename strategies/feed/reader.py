@@ -10,7 +10,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
@@ -22,6 +22,7 @@ from penstock.telemetry import logger
 _PING_S: Final = 0.3
 _DEADLINE_S: Final = 1.0
 _PAUSE_S: Final = 0.5
+_LATE_NS: Final = 100_000_000
 
 
 class Node(NamedTuple):
@@ -136,8 +137,8 @@ class _Connection(asyncio.Protocol):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports, which a Nautilus node brings, are no subclass of it.
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc or ConnectionResetError("the node closed the connection"))
@@ -175,10 +176,13 @@ class _Connection(asyncio.Protocol):
         """Until the connection ends (raises why) or nothing has come back for the deadline (TimeoutError)."""
         while not self._ended.done():
             self.send(b"PING")
+            asked = monotonic_ns()
             await asyncio.wait((self._ended,), timeout=_PING_S)
-            # Judged after the wait, when the loop has read what was there: a stall of this process is not silence.
-            await asyncio.sleep(0)
-            if monotonic_ns() - self._heard_ns > _DEADLINE_S * 1e9:
+            now = monotonic_ns()
+            if now - asked > _PING_S * 1e9 + _LATE_NS:
+                # This process stalled: answers may wait unread in the socket, and silence means nothing yet.
+                continue
+            if now - self._heard_ns > _DEADLINE_S * 1e9:
                 raise TimeoutError(f"the node has answered nothing for {_DEADLINE_S} s")
         self._ended.result()
 
