@@ -9,14 +9,14 @@ from msgspec import Raw
 from penstock.book import Book, Change, order_id
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, RECORD_BYTES, RTYPE_MBO
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, fixed, lots, split
+from penstock.lots import MAX_SIZE, split
 from penstock.markers import Gap
 from penstock.provider import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.numbers import number
+from providers.deribit.numbers import price, size
 from providers.deribit.payloads import BookData, GroupedBookData
 
 RESYNC_SPACING_NS: Final = 2 * NS_PER_S
@@ -126,10 +126,10 @@ class BookStream:
         lot = self.known.lot
         changes = []
         for *_, raw_price, raw_amount in levels:
-            price, size = fixed(number(raw_price)), lots(number(raw_amount), lot)
-            if size > MAX_SIZE:
-                order_id(side, price, len(split(size)) - 1)  # refused here: the book would be half changed
-            changes.append((side, price, size))
+            at, amount = price(bytes(raw_price)), size(bytes(raw_amount), lot)
+            if amount > MAX_SIZE:
+                order_id(side, at, len(split(amount)) - 1)  # refused here: the book would be half changed
+            changes.append((side, at, amount))
         return changes
 
 

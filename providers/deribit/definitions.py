@@ -13,10 +13,9 @@ from penstock.dbn import UNDEF_PRICE, UNDEF_TIMESTAMP
 from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, FUTURE_SPREAD, OPTION_SPREAD, PUT, SPOT, instrument_id
 from penstock.instruments import Instrument as Described
-from penstock.lots import fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
-from providers.deribit.numbers import number
+from providers.deribit.numbers import price
 from providers.deribit.payloads import Instrument, InstrumentName, Instruments, decode
 
 _BODY: Final = msgspec.json.Decoder(Instruments)
@@ -151,7 +150,7 @@ def describe(item: Instrument, publisher: Publisher) -> Described:
     )
     lot = min(contract, least)
     if least % lot:
-        raise PayloadError("not_whole_lots", "min_trade_amount", number(item.min_trade_amount), "whole lots")
+        raise PayloadError("not_whole_lots", "min_trade_amount", least, f"whole lots of {lot}, at 1e-9")
     if item.kind not in _SECURITY_TYPES:
         raise PayloadError("kind", "kind", item.kind, "one of " + ", ".join(_SECURITY_TYPES))
     if item.kind == "option" and item.option_type not in {"call", "put"}:
@@ -172,7 +171,7 @@ def describe(item: Instrument, publisher: Publisher) -> Described:
         secsubtype=style,
         expiration=UNDEF_TIMESTAMP if perpetual else _time(item.expiration_timestamp),
         activation=_time(item.creation_timestamp),
-        strike=fixed(number(item.strike), "strike") if item.kind == "option" else UNDEF_PRICE,
+        strike=price(bytes(item.strike), "strike") if item.kind == "option" else UNDEF_PRICE,
         min_lots=least // lot,
         venue_id=item.instrument_id,
         underlying=item.price_index or "",
@@ -190,9 +189,9 @@ def _style(item: Instrument) -> str:
 
 
 def _positive(raw: msgspec.Raw, field: str) -> int:
-    value = fixed(number(raw), field)
+    value = price(bytes(raw), field)
     if not value:
-        raise PayloadError("number_range", field, number(raw), "a number above 0")
+        raise PayloadError("number_range", field, value, "a number above 0")
     return value
 
 

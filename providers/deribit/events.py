@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from penstock.errors import PayloadError
@@ -18,6 +19,7 @@ SCHEMAS: Final = {
 """What each kind of venue channel is published as."""
 
 
+@lru_cache(maxsize=16384)
 def symbol_of(channel: str) -> str | None:
     """The instrument in a channel's name; None for `trades.<kind>.<currency>.<interval>` and channels of no instrument."""
     parts = channel.split(".")

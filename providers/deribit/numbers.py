@@ -1,26 +1,31 @@
-"""JSON numbers as the plain decimal text that penstock.lots reads. No float is involved."""
+"""JSON numbers as exact integers, by way of the plain decimal text that penstock.lots reads. No float is involved.
+
+The functions take the number's bytes and remember: most numbers of a message are the ones of the message before.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
-from msgspec import Raw
+from penstock.lots import fixed, lots
 
 _EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,2})")
+_REMEMBERED: Final = 65_536
 
 
-def present(raw: Raw) -> bool:
+def present(raw: bytes) -> bool:
     """False for a field that is missing or null."""
-    return bool(raw) and bytes(raw) != b"null"
+    return raw not in {b"", b"null"}
 
 
-def number(raw: Raw) -> str:
+def number(raw: bytes) -> str:
     """The text of a JSON number, an exponent written out (`6.55e-6` is `0.00000655`), all other text as it is.
 
-    Deribit's own frames held no exponent in any recording; its REST answers hold some (`1.0e-5` as a tick size).
+    Deribit's own frames held no exponent in any recording; its REST answers hold some (`6.55e-6` as a funding rate).
     """
-    text = bytes(raw).decode("ascii", "replace")
+    text = raw.decode("ascii", "replace")
     return expanded(text) if "e" in text or "E" in text else text
 
 
@@ -36,3 +41,15 @@ def expanded(text: str) -> str:
     if point >= len(digits):
         return sign + digits + "0" * (point - len(digits))
     return f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def price(raw: bytes, field: str = "price") -> int:
+    """A price at 1e-9. Raises PayloadError as penstock.lots.fixed."""
+    return fixed(number(raw), field)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def size(raw: bytes, lot: int, field: str = "amount") -> int:
+    """An amount in whole lots of `lot` at 1e-9. Raises PayloadError as penstock.lots.lots."""
+    return lots(number(raw), lot, field)

@@ -1,7 +1,7 @@
 """Deribit's messages in its own words, and peeks into frames that decode nothing.
 
-Prices and amounts stay `msgspec.Raw`, the venue's exact text, until penstock.lots makes integers of them. Fields that
-nothing here reads are left out. Channel descriptions: https://docs.deribit.com/subscriptions (read 2026-08).
+Prices and amounts stay `msgspec.Raw`, the venue's exact text, until numbers.py makes integers of them. Fields that nothing
+here reads are left out. Channel descriptions: https://docs.deribit.com/subscriptions (read 2026-08).
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ class Trade(msgspec.Struct):
     https://docs.deribit.com/subscriptions/trades/tradesinstrument_nameinterval
 
         {"trade_seq":5326971,"trade_id":"137486952","timestamp":1616321287195,"tick_direction":0,"price":56273.5,
-         "mark_price":56243.86,"instrument_name":"BTC-26MAR21","index_price":56127.59,"direction":"buy",
-         "amount":6000.0}
+         "mark_price":56243.86,"instrument_name":"BTC-26MAR21","index_price":56127.59,"direction":"buy","amount":6000.0}
 
     `direction` is the taker's. `liquidation` is M (the maker was liquidated), T (the taker) or MT (both).
     """

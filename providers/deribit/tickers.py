@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Raw
@@ -30,9 +31,9 @@ from penstock.dbn import (
     statistic,
 )
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, fixed, fixed_signed, lots
+from penstock.lots import MAX_SIZE, fixed_signed
 from providers.deribit.definitions import Known
-from providers.deribit.numbers import expanded, number, present
+from providers.deribit.numbers import expanded, number, present, price, size
 from providers.deribit.payloads import Greeks, Stats, Ticker, Top
 
 REPEAT_NS: Final = 10_000_000_000
@@ -41,6 +42,7 @@ REPEAT_NS: Final = 10_000_000_000
 Value = tuple[int, int]
 """(price at 1e-9, quantity), either undefined."""
 
+_REMEMBERED: Final = 65_536
 _UNSTATABLE: Final = {"number_precision", "number_range", "not_whole_lots"}
 
 
@@ -54,11 +56,12 @@ def top(data: Top, known: Known, publisher_id: int, ts_event: int, ts_recv: int)
     return mbp_1(publisher_id, known.id, ts_event, flags, ts_recv, 0, bid, ask, bid_size, ask_size)
 
 
-def _side(price: Raw, amount: Raw, lot: int, field: str) -> tuple[int, int]:
-    size = lots(number(amount), lot, f"{field}_amount") if present(amount) else 0
-    if not size:
+def _side(price_raw: Raw, amount_raw: Raw, lot: int, field: str) -> tuple[int, int]:
+    text = bytes(amount_raw)
+    amount = size(text, lot, field) if present(text) else 0
+    if not amount:
         return UNDEF_PRICE, 0
-    return fixed(number(price), f"{field}_price"), size if size <= MAX_SIZE else UNDEF_ORDER_SIZE
+    return price(bytes(price_raw), field), amount if amount <= MAX_SIZE else UNDEF_ORDER_SIZE
 
 
 class StatisticsStream:
@@ -85,37 +88,45 @@ def statistics(data: Ticker, known: Known) -> dict[int, Value]:
     A number that DBN cannot hold exactly (finer than 1e-9, no whole lots) is stated as undefined, never rounded: it is
     no reason to refuse the prices beside it.
     """
-    return {kind: value for kind, raw, convert in _fields(data, known) if present(raw) for value in [convert(raw)]}
+    stats, greeks, described = data.stats or Stats(), data.greeks or Greeks(), known.described
+    volume = stats.volume if described.lot_unit == described.base else stats.volume_usd
+    found: dict[int, Value] = {}
+    for kind, raw, convert in (
+        (STAT_OPEN_INTEREST, data.open_interest, _quantity),
+        (STAT_CLEARED_VOLUME, volume, _quantity),
+        (STAT_HIGH, stats.high, _price),
+        (STAT_LOW, stats.low, _price),
+        (STAT_LAST_PRICE, data.last_price, _price),
+        (STAT_MARK_PRICE, data.mark_price, _price),
+        (STAT_FIXING_PRICE, data.index_price, _price),
+        (STAT_ESTIMATED_DELIVERY, data.estimated_delivery_price, _price),
+        (STAT_VOLATILITY, data.mark_iv, _price),
+        (STAT_DELTA, greeks.delta, _price),
+        (STAT_FUNDING_RATE, data.current_funding, _rate),
+        (STAT_FUNDING_RATE_8H, data.funding_8h, _rate),
+    ):
+        text = bytes(raw)
+        if present(text):
+            found[kind] = convert(text, known.lot)
+    return found
 
 
-def _fields(data: Ticker, known: Known) -> Iterator[tuple[int, Raw, Callable[[Raw], Value]]]:
-    stats, greeks = data.stats or Stats(), data.greeks or Greeks()
-    in_usd = known.described.lot_unit != known.described.base
-
-    def quantity(raw: Raw) -> Value:
-        size = _exact(lambda: lots(number(raw), known.lot, "quantity"), UNDEF_STAT_QUANTITY)
-        return UNDEF_PRICE, min(size, UNDEF_STAT_QUANTITY)  # i64: what does not fit is undefined
-
-    yield STAT_OPEN_INTEREST, data.open_interest, quantity
-    yield STAT_CLEARED_VOLUME, stats.volume_usd if in_usd else stats.volume, quantity
-    yield STAT_HIGH, stats.high, _price
-    yield STAT_LOW, stats.low, _price
-    yield STAT_LAST_PRICE, data.last_price, _price
-    yield STAT_MARK_PRICE, data.mark_price, _price
-    yield STAT_FIXING_PRICE, data.index_price, _price
-    yield STAT_ESTIMATED_DELIVERY, data.estimated_delivery_price, _price
-    yield STAT_VOLATILITY, data.mark_iv, _price
-    yield STAT_DELTA, greeks.delta, _price
-    yield STAT_FUNDING_RATE, data.current_funding, _rate
-    yield STAT_FUNDING_RATE_8H, data.funding_8h, _rate
+@lru_cache(maxsize=_REMEMBERED)
+def _quantity(raw: bytes, lot: int) -> Value:
+    amount = _exact(lambda: size(raw, lot, "quantity"), UNDEF_STAT_QUANTITY)
+    return UNDEF_PRICE, min(amount, UNDEF_STAT_QUANTITY)  # i64: what does not fit is undefined
 
 
-def _price(raw: Raw) -> Value:
+@lru_cache(maxsize=_REMEMBERED)
+def _price(raw: bytes, lot: int) -> Value:
+    del lot
     return _exact(lambda: fixed_signed(number(raw)), UNDEF_PRICE), UNDEF_STAT_QUANTITY
 
 
-def _rate(raw: Raw) -> Value:
+@lru_cache(maxsize=_REMEMBERED)
+def _rate(raw: bytes, lot: int) -> Value:
     """A rate at 1e-9 as price and at 1e-18 as quantity: Deribit states 8 decimals, an average may need more."""
+    del lot
     text = number(raw)
     fine = _exact(lambda: fixed_signed(expanded(text + "e9")), UNDEF_STAT_QUANTITY)
     return _exact(lambda: fixed_signed(text), UNDEF_PRICE), fine

@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 
 from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, statistic, trade
 from penstock.errors import PayloadError
-from penstock.lots import fixed, lots, split
+from penstock.lots import split
 from penstock.markers import Gap
 from penstock.provider import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.numbers import number, present
+from providers.deribit.numbers import present, price, size
 from providers.deribit.payloads import Trade
 
 LONG_CLOSED: Final = 1
@@ -40,24 +40,25 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     if item.direction not in {"buy", "sell"}:
         raise PayloadError("direction", "direction", item.direction, "buy or sell")
     ts_event = from_ms(item.timestamp, "timestamp")
-    price, size = fixed(number(item.price)), lots(number(item.amount), known.lot, "amount")
-    if not size:
-        raise PayloadError("number_range", "amount", number(item.amount), "an amount above 0")
-    special = any(map(present, (item.combo_id, item.combo_trade_id, item.block_trade_id, item.block_rfq_id)))
+    at, amount = price(bytes(item.price)), size(bytes(item.amount), known.lot)
+    if not amount:
+        raise PayloadError("number_range", "amount", amount, "an amount above 0")
+    ids = (item.combo_id, item.combo_trade_id, item.block_trade_id, item.block_rfq_id)
+    special = any(ids) and any(present(bytes(raw)) for raw in ids)
     flags = F_PUBLISHER_SPECIFIC if special else 0
     side = BID if item.direction == "buy" else ASK
-    parts = split(size)
+    parts = split(amount)
     last = len(parts) - 1
     content = b"".join(
         trade(
-            publisher_id, known.id, ts_event, price, part, side, flags | F_LAST if i == last else flags, ts_recv,
+            publisher_id, known.id, ts_event, at, part, side, flags | F_LAST if i == last else flags, ts_recv,
             item.trade_seq,
         )
         for i, part in enumerate(parts)
     )  # fmt: skip
     forced = b"".join(
         statistic(
-            publisher_id, known.id, ts_event, ts_recv, STAT_LIQUIDATION, item.trade_seq, price, size, stat_flags=way
+            publisher_id, known.id, ts_event, ts_recv, STAT_LIQUIDATION, item.trade_seq, at, amount, stat_flags=way
         )
         for way in _liquidated(item)
     )
