@@ -209,25 +209,6 @@ class Control(msgspec.Struct, gc=False):
     sequence_num: Sequence | None = None
 
 
-class RecentTrade(msgspec.Struct, gc=False):
-    """A trade in the REST answer below."""
-
-    trade_id: str
-    time: str
-
-
-class RecentTrades(msgspec.Struct):
-    """GET /api/v3/brokerage/market/products/{product_id}/ticker?limit=1, newest trade first.
-
-    {"trades":[{"trade_id":"995098663","product_id":"BTC-USD","price":"68923.67","size":"0.00064","time":
-    "2026-04-07T00:28:58.544778Z","side":"SELL","bid":"","ask":"","exchange":"coinbase"}],"best_bid":"68923.66",
-    "best_ask":"68923.67"}
-    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades
-    """
-
-    trades: list[RecentTrade]
-
-
 def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
     """`payload` as the decoder's type. Raises PayloadError("json" | "schema")."""
     try:

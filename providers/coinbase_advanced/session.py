@@ -37,7 +37,6 @@ from providers.coinbase_advanced.payloads import (
     SUBSCRIPTIONS,
     TICKER,
     Control,
-    RecentTrades,
     SubscriptionsFrame,
     decode,
     merge_key,
@@ -54,6 +53,27 @@ _SHARED: Final = (HEARTBEATS, STATUS)
 _MARGIN_NS: Final = NS_PER_S  # a trade's time and that of its change of the book are taken in two places
 _CONTROL: Final = msgspec.json.Decoder(Control)
 _SUBSCRIPTIONS: Final = msgspec.json.Decoder(SubscriptionsFrame)
+
+
+class RecentTrade(msgspec.Struct, gc=False):
+    """A trade in the REST answer below, newest first."""
+
+    trade_id: str
+    time: str
+
+
+class RecentTrades(msgspec.Struct):
+    """GET /api/v3/brokerage/market/products/{product_id}/ticker?limit=1, newest trade first.
+
+    {"trades":[{"trade_id":"995098663","product_id":"BTC-USD","price":"68923.67","size":"0.00064","time":
+    "2026-04-07T00:28:58.544778Z","side":"SELL","bid":"","ask":"","exchange":"coinbase"}],"best_bid":"68923.66",
+    "best_ask":"68923.67"}
+    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades
+    """
+
+    trades: list[RecentTrade]
+
+
 _RECENT: Final = msgspec.json.Decoder(RecentTrades)
 
 
