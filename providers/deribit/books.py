@@ -32,7 +32,7 @@ class BookStream:
     """The book of one channel.
 
     A change must name as prev_change_id the change_id before it
-    (https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval, read 2026-08). Where it does not, or
+    (https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval, read 2026-11). Where it does not, or
     where there is no snapshot yet, a gap is declared, messages carry F_MAYBE_BAD_BOOK and a snapshot is asked for. Ids
     are the venue's, not the connection's: what both id and time show to be no newer than the book is a copy, skipped.
     """

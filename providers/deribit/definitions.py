@@ -39,7 +39,7 @@ def currency_of(symbol: str) -> str:
     """The `currency` of public/get_instruments whose answer lists `symbol`: its settlement currency.
 
     `BTC-PERPETUAL` is BTC, `SOL_USDC-PERPETUAL` is USDC; spot pairs (no dash) are asked for under `any`.
-    https://docs.deribit.com/api-reference/market-data/public-get_instruments (read 2026-08)
+    https://docs.deribit.com/api-reference/market-data/public-get_instruments (read 2026-11)
     """
     head, dash, _ = symbol.partition("-")
     return head.rpartition("_")[2] if dash else "any"
@@ -48,7 +48,7 @@ def currency_of(symbol: str) -> str:
 def kind_of(symbol: str) -> str:
     """The instrument kind that Deribit's naming gives `symbol`: spot, future, option, future_combo or option_combo.
 
-    https://docs.deribit.com/articles/deribit-quickstart, section on instrument naming (read 2026-08)
+    https://docs.deribit.com, section Naming (read 2026-11)
     """
     parts = symbol.split("-")
     if len(parts) == 1:
@@ -142,7 +142,7 @@ def describe(item: Instrument, publisher: Publisher) -> Described:
     """One instrument of the venue in the pipeline's terms. Raises PayloadError where that cannot be exact.
 
     The lot is the smaller of contract_size and min_trade_amount. Amounts are USD for inverse futures and perpetuals,
-    else the base currency (https://docs.deribit.com/api-reference/market-data/public-get_instruments, read 2026-08).
+    else the base currency (https://docs.deribit.com/api-reference/market-data/public-get_instruments, read 2026-11).
     """
     contract, least = (
         _positive(item.contract_size, "contract_size"),

@@ -1,7 +1,7 @@
 """Deribit's messages in its own words, and peeks into frames that decode nothing.
 
 Prices and amounts stay `msgspec.Raw`, the venue's exact text, until numbers.py makes integers of them. Fields that nothing
-here reads are left out. Channel descriptions: https://docs.deribit.com/subscriptions (read 2026-08).
+here reads are left out. Channel descriptions: https://docs.deribit.com/subscriptions (read 2026-11).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Deribit's JSON-RPC session as data: what to connect to, subscribe to, answer and ask again. Does no I/O.
 
-https://docs.deribit.com/articles/json-rpc-overview, https://docs.deribit.com/articles/notifications (read 2026-08).
+https://docs.deribit.com/articles/notifications, https://docs.deribit.com/articles/authentication (read 2026-11).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HEARTBEAT_S: Final = 10
 
 RETRYABLE: Final = {10028, 10040, 10041, 10047, 10066, 11051, 11094, 13028, 13888}
 """too_many_requests, retry, settlement_in_progress, queue full, too_many_concurrent_requests, system_maintenance,
-internal_server_error, temporarily_unavailable, timed_out: https://docs.deribit.com/articles/errors (read 2026-08)."""
+internal_server_error, temporarily_unavailable, timed_out: RPC error codes of the API 2.1.1 (https://docs.deribit.com)."""
 
 _REPLY: Final = msgspec.json.Decoder(Reply)
 _AUTH_RENEWAL: Final = 0.8  # of a token's life: before it ends, with time to try again
@@ -65,7 +65,7 @@ class Session:
     """See penstock.provider.Session.
 
     With credentials it authenticates and takes `.raw` channels, without it takes `.100ms` ones: raw ones are refused to
-    the unauthenticated (https://docs.deribit.com/subscriptions/trades/tradesinstrument_nameinterval, read 2026-08).
+    the unauthenticated (https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval, read 2026-11).
     """
 
     def __init__(

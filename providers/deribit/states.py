@@ -24,8 +24,8 @@ ACTIONS: Final = {
 }
 """Deribit's words to DBN's StatusAction.
 
-Order book states: https://docs.deribit.com/subscriptions/market-data/incremental_tickerinstrument_name ; the words of
-instrument.state notifications: the same documentation up to 2025 (created, started, settled, closed, terminated).
+Order book states: https://docs.deribit.com/subscriptions/market-data/incremental_tickerinstrument_name (read 2026-11);
+instrument.state notifications add created, and in the documentation up to 2025 started, settled, closed, terminated.
 """
 
 
