@@ -39,7 +39,7 @@ class Products(msgspec.Struct):
     "base_min_size":"0.00000001","is_disabled":false,"status":"online","cancel_only":false,"limit_only":false,
     "post_only":false,"trading_disabled":false,"auction_mode":false,"product_type":"SPOT","quote_currency_id":"USD",
     "base_currency_id":"BTC","price_increment":"0.01", …}],"num_products":920}
-    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/list-public-products
+    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/products/get-product (read 2026-08)
     """
 
     products: list[Product]

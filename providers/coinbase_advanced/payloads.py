@@ -39,7 +39,7 @@ class Head(msgspec.Struct, gc=False):
 
     {"channel":"heartbeats","timestamp":"2026-08-09T21:05:48.856364007Z","sequence_num":35,"events":[{"current_time":
     "2026-08-09 21:05:48.854840045 +0000 UTC m=+41691.260485341","heartbeat_counter":41691}]}
-    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/websocket/heartbeats
+    https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
     """
 
     channel: str
@@ -141,7 +141,7 @@ class TickerFrame(msgspec.Struct):
     "low_24_h":"64675.22","high_24_h":"65252.99","low_52_w":"57717.55","high_52_w":"126296",
     "price_percent_chg_24_h":"0.09601107287722","best_bid":"65083.66","best_ask":"65083.67",
     "best_bid_quantity":"0.20371215","best_ask_quantity":"0.24290402"}]}]}
-    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/websocket/ticker
+    https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
     """
 
     channel: Literal["ticker"]
@@ -165,13 +165,14 @@ class StatusEvent(msgspec.Struct):
 
 
 class StatusFrame(msgspec.Struct):
-    """Product status. The example is the documentation's: no recording holds one.
+    """Product status. No recording holds one: the fields are those of cbat 0.0.19, the values are made up.
 
-    {"channel":"status","client_id":"","timestamp":"2023-02-09T20:29:49.753424311Z","sequence_num":0,"events":[{"type":
+    {"channel":"status","client_id":"","timestamp":"2026-08-09T21:05:48.753424311Z","sequence_num":0,"events":[{"type":
     "snapshot","products":[{"product_type":"SPOT","id":"BTC-USD","base_currency":"BTC","quote_currency":"USD",
     "base_increment":"0.00000001","quote_increment":"0.01","display_name":"BTC/USD","status":"online",
     "status_message":"","min_market_funds":"1"}]}]}
     https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/websocket/product-status
+    https://docs.rs/crate/cbat/0.0.19/source/src/websocket/ws_status.rs
     """
 
     channel: Literal["status"]
@@ -200,7 +201,8 @@ class SubscriptionsFrame(msgspec.Struct):
 
 
 class Control(msgspec.Struct, gc=False):
-    """Any frame of no venue channel, an error included: {"type":"error","message":"authentication failure"}."""
+    """Any frame of no venue channel. Errors are {"type":"error","message":"authentication failure"}, by memory:
+    neither the specification nor the recording has one."""
 
     channel: str = ""
     type: str = ""

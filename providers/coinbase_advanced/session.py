@@ -46,7 +46,7 @@ KEY_NAME: Final = "COINBASE_API_KEY_NAME"
 PRIVATE_KEY: Final = "COINBASE_API_PRIVATE_KEY"
 TOKEN_S: Final = 120
 """Tokens end after two minutes, and each message needs one of its own:
-https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-authentication (read 2026-08)."""
+https://docs.cloud.coinbase.com/advanced-trade-api/docs/ws-auth (read 2026-08)."""
 
 _PER_PRODUCT: Final = (MARKET_TRADES, TICKER, LEVEL2)  # level2 last: its snapshots hold up what comes behind them
 _SHARED: Final = (HEARTBEATS, STATUS)
@@ -68,7 +68,7 @@ class RecentTrades(msgspec.Struct):
     {"trades":[{"trade_id":"995098663","product_id":"BTC-USD","price":"68923.67","size":"0.00064","time":
     "2026-04-07T00:28:58.544778Z","side":"SELL","bid":"","ask":"","exchange":"coinbase"}],"best_bid":"68923.66",
     "best_ask":"68923.67"}
-    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades
+    https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/products/get-market-trades (read 2026-08)
     """
 
     trades: list[RecentTrade]
