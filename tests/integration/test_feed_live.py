@@ -386,7 +386,10 @@ async def test_a_trading_node_sees_every_trade_once_while_primary_dies(valkey: s
             await node.wait()
     last = stats[-1][PROVIDER]
     print(f"node ready after {ready_s:.1f} s; last stats {last}")
-    seen = [(row["trade_id"], row["price"], row["size"], row["side"]) for row in map(json.loads, log.read_text().splitlines())]
+    seen = [
+        (row["trade_id"], row["price"], row["size"], row["side"])
+        for row in map(json.loads, log.read_text().splitlines())
+    ]
     reference = [(str(n), decimal_text(p), str(lots * 10), side) for n, p, lots, side in lanes.trades]
     assert seen == reference[-len(seen) :]
     assert len(seen) > 300
