@@ -16,7 +16,7 @@ MAX_QUANTITY = MAX_FIXED * SCALE
 MAX_SIZE = 2**32 - 2
 """Largest size in one record, in lots; DBN reserves 2**32-1 as undefined."""
 
-MAX_PARTS = 4096
+MAX_PARTS = 65_536
 """Most records one trade or book level is split into; a mutated quantity must not become gigabytes of records."""
 
 _EXPECTED = "a plain non-negative decimal with at most 9 decimals, a price below 9.22e9"
