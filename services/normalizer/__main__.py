@@ -39,6 +39,7 @@ async def _run(settings: NormalizerConfig) -> None:
         stats = tasks.create_task(_stats())
         await service.run()
         stats.cancel()
+    telemetry.logger().info("stats", metrics=telemetry.snapshot())
 
 
 def _first_terminal(error: BaseException) -> BaseException:

@@ -229,9 +229,9 @@ class Pipeline:
         if outputs:
             self._emit(outputs, envelope, "")
 
-    def _connected(self, node: Node, cluster: bool) -> None:
+    def _connected(self, node: Node) -> None:
         """Redis is there (again): declare what it missed, then publish the present state of those channels."""
-        self._state.connected(node, cluster)
+        self._state.connected(node)
         if not self._epoch:
             return
         lost = [route for route in self._routes if route.lost]

@@ -30,10 +30,10 @@ class Publisher:
 
     While no node is connected messages are dropped: hot data ages. Each drop is counted and sets `lost` on its route;
     so does every message unanswered when a connection ends. After each (re)connection `connected` is called with the
-    node and whether it is a cluster's, to declare the gaps and publish the present state.
+    node, to declare the gaps and publish the present state.
     """
 
-    def __init__(self, nodes: Sequence[Node], counts: Counts, connected: Callable[[Node, bool], None]) -> None:
+    def __init__(self, nodes: Sequence[Node], counts: Counts, connected: Callable[[Node], None]) -> None:
         self._nodes = nodes
         self._counts = counts
         self._connected = connected
@@ -124,8 +124,8 @@ class Publisher:
     def _up(self, node: Node, link: Link) -> None:
         self._link = link
         self.ready.set()
-        self._log.info("redis_connected", node=str(node), cluster=link.cluster)
-        self._connected(node, link.cluster)
+        self._log.info("redis_connected", node=str(node))
+        self._connected(node)
 
     def _down(self, node: Node, link: Link, why: str) -> None:
         self._link = None

@@ -57,7 +57,7 @@ def kill(client_id: int, address: str) -> bytes:
 
 
 def hello(node: Node) -> bytes:
-    """The greeting: selects RESP2, authenticates, and is answered with the server's mode and this connection's id."""
+    """The greeting: selects RESP2, authenticates, and is answered with this connection's id."""
     if not node.password:
         return command("HELLO", 2)
     return command("HELLO", 2, "AUTH", node.username or "default", node.password)
@@ -86,7 +86,6 @@ class Link(asyncio.Protocol):
         self.idle = asyncio.Event()
         self.idle.set()
         self.identity: tuple[int, str] = (0, "")
-        self.cluster = False
         self._head = 0
         self._reader = hiredis.Reader()
         self._questions: deque[asyncio.Future[object]] = deque()
@@ -117,7 +116,6 @@ class Link(asyncio.Protocol):
             raise ConnectionLost(str(answer))
         facts = dict(zip(answer[::2], answer[1::2], strict=False))
         link.identity = (int(facts.get(b"id", 0)), link.local_address)
-        link.cluster = facts.get(b"mode") == b"cluster"
         return link
 
     @property

@@ -20,14 +20,16 @@ DEFINITIONS_EVERY_S: Final = 60
 class Rounds:
     """Asked once a second (by a heartbeat's `ts_recv`, UNIX ns), gives what is due.
 
-    A round of images starts every 30 s and gives a thirtieth of the books each time, at least one: a normalizer that
-    yields lazily builds just that one image, at that moment. An exception of the normalizer ends the round and is logged.
+    A round of images starts every 30 s, or when the one before has come to its end, and gives a thirtieth of the books
+    (as many as that had) each time, at least one. A normalizer that yields lazily builds just these, at that moment. An
+    exception of the normalizer ends the round and is logged.
     """
 
     def __init__(self, normalizer: Normalizer) -> None:
         self._normalizer = normalizer
         self._round: Iterator[Message] = iter(())
         self._round_began = 0
+        self._ended = True
         self._round_size = 0
         self._last_size = 0
         self._definitions_began = 0
@@ -36,26 +38,33 @@ class Rounds:
     def images(self, ts_recv: int) -> list[Message]:
         """The images due now."""
         try:
-            if ts_recv - self._round_began >= IMAGES_EVERY_S * NS_PER_S:
+            share = max(1, ceil(self._last_size / IMAGES_EVERY_S))
+            due = self._take(share)
+            if self._ended and ts_recv - self._round_began >= IMAGES_EVERY_S * NS_PER_S:
                 self._last_size, self._round_size = self._round_size, 0
-                self._round_began = ts_recv
+                self._round_began, self._ended = ts_recv, False
                 images = self._normalizer.images(ts_recv)
                 if isinstance(images, Sequence):
                     # All are built already: kept for later they would only grow old.
-                    return list(images)
+                    self._ended = True
+                    return [*due, *images]
                 self._round = iter(images)
-            share = max(1, ceil(self._last_size / IMAGES_EVERY_S))
-            due = [message for _, message in zip(range(share), self._round, strict=False)]
-            self._round_size += len(due)
+                due += self._take(share - len(due))
         except RuntimeError:
             # A book came or went while the round was under way; the next round has it.
             self._log.info("images_interrupted", stage="normalizing")
-            self._round = iter(())
+            self._round, self._ended = iter(()), True
             return []
         except Exception as error:  # noqa: BLE001 # the stream goes on; logged with its stage
             self._log.error("images_failed", stage="normalizing", exc_info=error)
-            self._round = iter(())
+            self._round, self._ended = iter(()), True
             return []
+        return due
+
+    def _take(self, share: int) -> list[Message]:
+        due = [message for _, message in zip(range(share), self._round, strict=False)]
+        self._round_size += len(due)
+        self._ended = self._ended or len(due) < share
         return due
 
     def definitions(self, ts_recv: int) -> list[Message]:

@@ -10,13 +10,13 @@ costs memory of one value per key and nothing else.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Any, Final
 
-import redis.asyncio
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisError
 
 from penstock import telemetry
 from penstock.channels import encode
@@ -44,7 +44,7 @@ class State:
         self._snapshot_prefix = f"SNAPSHOT.{instance}.MBO.{segment}."
         self._definitions: dict[str, bytes] = {}
         self._snapshots: dict[str, bytes] = {}
-        self._node: tuple[Node, bool] | None = None
+        self._node: Node | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,16 +62,15 @@ class State:
         self._idle.clear()
         self._wake.set()
 
-    def connected(self, node: Node, cluster: bool) -> None:
-        """Write through this node from now on."""
-        self._node = (node, cluster)
+    def connected(self, node: Node) -> None:
+        """Write through this node from now on; a cluster's node says itself which other owns a key."""
+        self._node = node
         self._wake.set()
 
     async def run(self) -> None:
         """Write what waits, for ever. An outage is logged once and tried again each second."""
-        client: Any = None
-        using: tuple[Node, bool] | None = None
         failing = False
+        clients: _Clients | None = None
         try:
             while True:
                 await self._wake.wait()
@@ -79,11 +78,10 @@ class State:
                 if self._node is None:
                     continue
                 try:
-                    if client is None or using != self._node:
-                        await _close(client)
-                        using = self._node
-                        client = _client(*using)
-                    await self._write(client)
+                    if clients is None or clients.node != self._node:
+                        await _close(clients)
+                        clients = _Clients(self._node)
+                    await self._write(clients)
                     failing = False
                 except (RedisError, OSError, TimeoutError) as error:
                     if not failing:
@@ -92,7 +90,7 @@ class State:
                     self._wake.set()
                     await asyncio.sleep(_RETRY_S)
         finally:
-            await _close(client)
+            await _close(clients)
 
     async def flush(self) -> None:
         """Wait until nothing waits to be written, at most the deadline of one write."""
@@ -102,14 +100,14 @@ class State:
         except TimeoutError:
             self._log.warning("state_unwritten", stage="state", reason="shutdown")
 
-    async def _write(self, client: Any) -> None:
+    async def _write(self, clients: _Clients) -> None:
         while self._definitions:
             batch = dict(list(self._definitions.items())[:_DEFINITIONS_A_WRITE])
-            await client.hset(self._definitions_key, mapping=batch)
+            await clients.run("HSET", self._definitions_key, *chain.from_iterable(batch.items()))
             _forget(self._definitions, batch)
         while self._snapshots:
             key, data = next(iter(self._snapshots.items()))
-            await client.set(key, data, ex=SNAPSHOT_EXPIRY_S)
+            await clients.run("SET", key, data, "EX", SNAPSHOT_EXPIRY_S)
             _forget(self._snapshots, {key: data})
         self._idle.set()
 
@@ -121,14 +119,46 @@ def _forget(waiting: dict[str, bytes], written: dict[str, bytes]) -> None:
             del waiting[key]
 
 
-def _client(node: Node, cluster: bool) -> Any:
-    # The library's own retries would hide a dead node for seconds; the caller's loop is the only one.
-    options: dict[str, Any] = {"socket_timeout": _DEADLINE_S, "socket_connect_timeout": _DEADLINE_S}
-    if cluster:
-        return RedisCluster.from_url(node.url, retry=Retry(NoBackoff(), 0), **options)
-    return redis.asyncio.Redis.from_url(node.url, retry=Retry(NoBackoff(), 0), **options)
+class _Clients:
+    """Clients of one server or of a cluster's nodes: each key goes where the last MOVED answer for it said."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        # The library's own retries would hide a dead node for seconds; the caller's loop is the only one.
+        self._options: dict[str, Any] = {
+            "socket_timeout": _DEADLINE_S,
+            "socket_connect_timeout": _DEADLINE_S,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        self._home = Redis.from_url(node.url, **self._options)
+        self._others: dict[tuple[str, int], Any] = {}
+        self._owners: dict[str, Any] = {}
+
+    async def run(self, name: str, key: str, *words: object) -> None:
+        """Run a command of one key on the node that owns it."""
+        try:
+            await self._owners.get(key, self._home).execute_command(name, key, *words)
+        except MovedError as moved:
+            self._owners[key] = self._other(str(moved.host), int(moved.port))
+            await self._owners[key].execute_command(name, key, *words)
+        except (RedisError, OSError, TimeoutError):
+            self._owners.pop(key, None)  # its owner may be gone for good; the home node knows
+            raise
+
+    def _other(self, host: str, port: int) -> Any:
+        if (host, port) not in self._others:
+            user, password = self.node.username or None, self.node.password or None
+            self._others[host, port] = Redis(
+                host=host, port=port, username=user, password=password, ssl=self.node.tls, **self._options
+            )
+        return self._others[host, port]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in (self._home, *self._others.values()):
+            await client.aclose()
 
 
-async def _close(client: Any) -> None:
-    if client is not None:
-        await client.aclose()
+async def _close(clients: _Clients | None) -> None:
+    if clients is not None:
+        await clients.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import subprocess
@@ -226,20 +227,28 @@ def text(data: bytes) -> str:
 
 
 async def until(condition, seconds: float = 5.0) -> None:
-    """Wait until `condition()` is true."""
+    """Wait until `condition()`, awaited where it is a coroutine, is true."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while True:
+            found = condition()
+            if await found if inspect.isawaitable(found) else found:
+                return
             await asyncio.sleep(0.005)
 
 
 class Rig:
-    """A running service and a way to its socket."""
+    """A way to a normalizer's socket, and the service behind it where it runs in this process."""
 
     def __init__(self, service: Service, address: str) -> None:
         self.service = service
         self.counts = service.counts
-        self.address = address
         self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+
+    @classmethod
+    def at(cls, address: str) -> Rig:
+        rig = cls.__new__(cls)
+        rig.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        return rig
 
     def pusher(self, **fields: object) -> Pusher:
         return Pusher(self.channel, **fields)

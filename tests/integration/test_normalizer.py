@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
+import socket
 import stat
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pytest
 import redis.asyncio
 
 from penstock import dbn, markers
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, PayloadError
 from penstock.raw.v1 import raw_pb2 as raw
+from services.normalizer.quarantine import Quarantine
 from tests.integration.normalizer_harness import T0, Rig, S, Subscriber, Venue, envelope, heartbeat, running, until
 
 BOOK, TRADES = "book.BTC", "trades.BTC"
@@ -240,9 +241,7 @@ async def test_late_joiners_find_definitions_and_snapshots_in_keys(tmp_path, val
         pusher = rig.pusher()
         await pusher.send(envelope(1, "rest/instruments", {"symbols": ["BTC", "ETH"]}), envelope(2, BOOK, SNAPSHOT))
         key = "SNAPSHOT.PRIMARY.MBO.DERIBIT.book.BTC"
-        async with asyncio.timeout(5):
-            while not await client.exists(key):
-                await asyncio.sleep(0.01)
+        await until(lambda: client.exists(key))
         first = await client.get(key)
         assert [record[38:39] for _, record in dbn.records(first)] == [b"R", b"A", b"A"]
         assert 110 < await client.ttl(key) <= 120
@@ -250,12 +249,13 @@ async def test_late_joiners_find_definitions_and_snapshots_in_keys(tmp_path, val
         assert {name: len(record) for name, record in definitions.items()} == {b"BTC": 520, b"ETH": 520}
         delta = {"seq": 2, "bids": [[4 * S, 1]], "asks": []}
         await pusher.send(heartbeat(3, BOOK), envelope(4, BOOK, delta), heartbeat(5, BOOK, seconds=31))
-        async with asyncio.timeout(5):
-            while await client.get(key) == first:
-                await asyncio.sleep(0.01)
+        await until(lambda: has_length(client, key, 4 * 56))
         image = await client.get(key)
-        assert len(image) == 4 * 56
         assert int.from_bytes(image[48 + 4 : 56], "little") == 2
+
+
+async def has_length(client: redis.asyncio.Redis, key: str, length: int) -> bool:
+    return await client.strlen(key) == length
 
 
 async def test_definitions_are_published_again_each_minute(tmp_path, valkey):
@@ -275,8 +275,6 @@ async def test_definitions_are_published_again_each_minute(tmp_path, valkey):
 async def test_the_socket_is_for_its_owner_only_and_a_stale_one_is_replaced(tmp_path, valkey):
     """Mode 0600; a socket file left by a killed process does not prevent the next start; a living one does."""
     socket_file = tmp_path / "n.sock"
-    import socket
-
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(socket_file))
     async with running(tmp_path, valkey) as rig:
@@ -318,9 +316,6 @@ async def test_stopping_finishes_what_was_received(tmp_path, valkey):
 
 def test_the_quarantine_never_exceeds_its_bound(tmp_path: Path):
     """However much is refused, the files together stay within the bound and the newest payloads are there."""
-    from penstock.errors import PayloadError
-    from services.normalizer.quarantine import Quarantine
-
     quarantine = Quarantine(tmp_path, "x", 20_000)
     error = PayloadError("not_json", "payload", "", "JSON")
     for n in range(1, 501):

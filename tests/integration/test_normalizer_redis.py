@@ -21,6 +21,7 @@ from tests.conftest import free_port
 from tests.integration.normalizer_harness import S, Subscriber, envelope, heartbeat, running, start_valkey, until
 
 BOOK, TRADES = "book.BTC", "trades.BTC"
+SNAPSHOT_KEY = "SNAPSHOT.PRIMARY.MBO.DERIBIT.book.BTC"
 SNAPSHOT = {"seq": 1, "snapshot": True, "bids": [[5 * S, 3]], "asks": [[6 * S, 4]]}
 
 
@@ -131,9 +132,7 @@ async def test_killed_and_restarted_redis_gets_gaps_images_and_keys(tmp_path, se
             }  # fmt: skip
             assert seen.on("TRADES")[TRADES][-1][1] == dbn.RTYPE_TRADE
         async with redis.asyncio.Redis.from_url(server.url) as client:
-            async with asyncio.timeout(5):
-                while not await client.exists("SNAPSHOT.PRIMARY.MBO.DERIBIT.book.BTC"):
-                    await asyncio.sleep(0.01)
+            await until(lambda: client.exists(SNAPSHOT_KEY))
             assert await client.hlen("DEFINITION.DERIBIT") == 1
 
 
@@ -234,7 +233,7 @@ async def test_a_user_with_only_the_rights_it_needs_publishes(tmp_path):
             await rig.pusher().send(envelope(1, TRADES, {"id": 1}), envelope(2, BOOK, SNAPSHOT))
             await until(lambda: len(seen.messages) == 2)
             async with redis.asyncio.Redis.from_url(server.url) as client:
-                await until_key(client, "SNAPSHOT.PRIMARY.MBO.DERIBIT.book.BTC")
+                await until(lambda: client.exists(SNAPSHOT_KEY))
         with pytest.raises(ExceptionGroup) as refused:
             async with running(tmp_path, f"redis://norm:wrongword@127.0.0.1:{server.port}"):
                 pass
@@ -242,12 +241,6 @@ async def test_a_user_with_only_the_rights_it_needs_publishes(tmp_path):
         assert not refused.group_contains(Terminal, match="wrongword")
     finally:
         server.kill()
-
-
-async def until_key(client, key: str) -> None:
-    async with asyncio.timeout(5):
-        while not await client.exists(key):
-            await asyncio.sleep(0.01)
 
 
 async def test_a_refused_publish_is_counted_and_declared(tmp_path, server):
@@ -273,13 +266,24 @@ async def test_a_refused_publish_is_counted_and_declared(tmp_path, server):
             assert first[1] == dbn.RTYPE_ERROR or first[44:48] == (3).to_bytes(4, "little")
 
 
+async def agreed(clients) -> bool:
+    infos = [await client.execute_command("CLUSTER", "INFO") for client in clients]
+    return all(b"cluster_state:ok" in info and b"cluster_known_nodes:2" in info for info in infos)
+
+
+async def written(clients, count: int) -> bool:
+    return sum([len(await client.keys()) for client in clients]) == count
+
+
 async def test_a_cluster_takes_messages_on_any_node_and_keys_on_theirs(tmp_path):
     """With two cluster nodes a subscriber on the one sees what is published on the other, and every key is written to
     the node that owns its slot."""
-    nodes = []
+    nodes, buses = [], []
     for name in "ab":
         (tmp_path / name).mkdir()
-        nodes.append(Server(tmp_path / name, "--cluster-enabled", "yes"))
+        # The bus is by default at the port plus 10000, which may be none.
+        buses.append(free_port())
+        nodes.append(Server(tmp_path / name, "--cluster-enabled", "yes", "--cluster-port", str(buses[-1])))
     try:
         for node in nodes:
             await node.up()
@@ -287,10 +291,8 @@ async def test_a_cluster_takes_messages_on_any_node_and_keys_on_theirs(tmp_path)
         await clients[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
         await clients[1].execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
         await clients[1].execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
-        await clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
-        async with asyncio.timeout(15):
-            while any([b"cluster_state:ok" not in await c.execute_command("CLUSTER", "INFO") for c in clients]):
-                await asyncio.sleep(0.05)
+        await clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, buses[1])
+        await until(lambda: agreed(clients), 15)
         async with running(tmp_path, nodes[0].url) as rig, Subscriber(nodes[1].url).listening() as seen:
             symbols = [f"S{n}" for n in range(8)]
             await rig.pusher().send(
@@ -298,9 +300,7 @@ async def test_a_cluster_takes_messages_on_any_node_and_keys_on_theirs(tmp_path)
                 *(envelope(2 + n, f"book.{symbol}", SNAPSHOT) for n, symbol in enumerate(symbols)),
             )
             await until(lambda: len(seen.messages) == 16)
-            async with asyncio.timeout(5):
-                while sum([len(await c.keys()) for c in clients]) < 9:
-                    await asyncio.sleep(0.05)
+            await until(lambda: written(clients, 9))
             assert all([await c.keys() for c in clients])
         for client in clients:
             await client.aclose()
@@ -312,7 +312,7 @@ async def test_a_cluster_takes_messages_on_any_node_and_keys_on_theirs(tmp_path)
 async def test_tls_is_spoken_and_checked(tmp_path, server, monkeypatch):
     """rediss:// publishes over TLS to a server whose certificate is trusted, and not to one whose is not."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = subprocess.run(
+    made = subprocess.run(  # noqa: ASYNC221 # nothing runs yet
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
@@ -329,7 +329,7 @@ async def test_tls_is_spoken_and_checked(tmp_path, server, monkeypatch):
             await rig.pusher().send(envelope(1, TRADES, {"id": 1}), envelope(2, BOOK, SNAPSHOT))
             await until(lambda: len(seen.messages) == 2)
             async with redis.asyncio.Redis.from_url(server.url) as client:
-                await until_key(client, "SNAPSHOT.PRIMARY.MBO.DERIBIT.book.BTC")
+                await until(lambda: client.exists(SNAPSHOT_KEY))
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:6379", "http://x", "redis://", "redis://user:hunter2@host:notaport"])
