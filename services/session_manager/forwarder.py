@@ -25,6 +25,7 @@ _BATCH: Final = 256
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _RETRY_BASE_S: Final = 0.05
 _RETRY_CAP_S: Final = 0.5
+_REASON: Final = 200  # characters of a consumer's words in our log
 _REACH_S: Final = 2.0
 _ANSWER_S: Final = 5.0
 
@@ -162,9 +163,9 @@ class Forwarder:
         if not isinstance(error, (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError, ConnectionLost)):
             return error
         # A write that fails because the call is over says nothing; the call itself knows its status.
-        code = await call.code() if call.done() else None
+        code, details = (await call.code(), await call.details()) if call.done() else (None, "")
         if code is grpc.StatusCode.FAILED_PRECONDITION:
-            return StaleEpoch(f"{self._queue.consumer} refuses epoch {self._identity.epoch}: {await call.details()}")
+            return StaleEpoch(f"{self._queue.consumer} refuses epoch {self._identity.epoch}: {details}")
         if isinstance(error, ConnectionLost):
             return error
-        return ConnectionLost(code.name if code else "write failed")
+        return ConnectionLost(f"{code.name}: {details}"[:_REASON] if code else "write failed")

@@ -270,11 +270,12 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, rig: Rig | None = None, **options: object) -> AsyncIterator[Rig]:
-    """A rig at work; it is stopped cleanly at the end unless the test did."""
+async def running(folder: Path, rig: Rig | None = None, *, hot: bool = True, **options: object) -> AsyncIterator[Rig]:
+    """A rig at work, without its normalizer unless `hot`; it is stopped cleanly at the end unless the test did."""
     rig = rig or Rig(folder)
     async with rig.venue.serving():
-        await rig.hot.start()
+        if hot:
+            await rig.hot.start()
         await rig.cold.start()
         rig.service = rig.manager(**options)  # type: ignore[arg-type]
         rig.task = asyncio.ensure_future(rig.service.run(rig.stop))

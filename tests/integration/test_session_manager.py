@@ -126,6 +126,18 @@ async def test_a_restarted_normalizer_is_told_exactly_what_it_missed(tmp_path: P
     assert rig.hot.sequences() == sorted(rig.hot.sequences())
 
 
+async def test_a_normalizer_that_comes_late_misses_nothing_within_the_bounds(tmp_path: Path):
+    """Trying to reach a consumer that is not there costs no envelope."""
+    async with running(tmp_path, hot=False) as rig:
+        await until(lambda: rig.cold.of(Kind.KIND_CONNECTED), "connected")
+        for _ in range(10):
+            await rig.venue.publish()
+            await asyncio.sleep(0.1)
+        await rig.hot.start()
+        await until(lambda: len(rig.hot.frames("trades.A")) == 10, "all frames")
+        assert not rig.hot.dropped()
+
+
 async def test_a_restarted_normalizer_gets_the_definitions_again(tmp_path: Path):
     """A new process is not left without instruments until the next period."""
     async with running(tmp_path) as rig:

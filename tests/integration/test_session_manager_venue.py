@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from penstock import clock
 from penstock.provider import Limit, Limits
 from penstock.raw.v1.raw_pb2 import Kind
+from services.session_manager import websocket
 from tests.integration.session_manager_harness import CHANNELS, QUICK, Consumer, Rig, info, running, until
 
 STALE_S = 1.2
@@ -223,3 +226,15 @@ async def test_redirects_are_not_followed(tmp_path: Path):
     async with running(tmp_path, rig):
         await until(lambda: rig.venue.count("GET /instruments") >= 2, "a retry")
         assert not rig.venue.count("GET /elsewhere")
+
+
+async def test_an_oversized_frame_is_no_reason_to_reconnect_in_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A frame above the bound ends the connection, and the next attempt waits for minutes."""
+    monkeypatch.setattr(websocket, "MAX_MESSAGE_BYTES", 1000)
+    async with running(tmp_path) as rig:
+        await rig.subscribed()
+        await rig.venue.send("x" * 5000)
+        await until(lambda: reasons(rig.hot), "the end of the connection")
+        assert reasons(rig.hot) == ["oversized: a frame exceeds 1000 bytes"]
+        await asyncio.sleep(0.5)
+        assert rig.venue.count("connect") == 1
