@@ -23,6 +23,7 @@ class _Lane:
     key: Key | None = None
     position: int = -1
     seen: set[int] = field(default_factory=set)
+    owed: set[int] = field(default_factory=set)
     declared: bool = False
     epoch: tuple[str, str] | None = None
     count: int | None = None

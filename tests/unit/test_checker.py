@@ -107,6 +107,13 @@ def test_a_declared_gap_is_no_failure_of_the_lane_but_a_loss_of_both(ledger):
     assert _found(ledger, _items(trades, RIGHT[1], between=[(2, gap)]) + _items(*RIGHT, lane="REPLICA")) == {}
 
 
+def test_a_late_trade_fills_its_declared_hole(ledger):
+    """After a Gap marker a missing trade may come late; without one it is out of order."""
+    late = [_trade(i) for i in (1, 2, 4, 3, 5, 6, 7, 8, 9, 10)]
+    gap = markers.Gap("trade_seq", 3, 4).record(PID, IID, T0)
+    assert _found(ledger, _items(late, RIGHT[1], between=[(2, gap)])) == {}
+
+
 def test_a_heartbeat_that_counts_more_than_was_seen_is_an_undeclared_gap(ledger):
     """Messages lost between publisher and subscriber show in the count."""
     beats = [(n, markers.Heartbeat(1, 2, count).record(PID, IID, T0)) for n, count in ((2, 2), (6, 7))]
