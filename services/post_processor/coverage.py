@@ -7,6 +7,7 @@ envelopes of the channel were dropped or never arrived. Silence is no proof of a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import msgspec
@@ -70,6 +71,7 @@ class Coverage:
             self._last[key] = max(self._last.get(key, 0), connection.last)
             seen.append(connection)
 
+    @cached_property
     def holes(self) -> list[Hole]:
         """Envelopes that the batch processors never received."""
         found = []
@@ -104,19 +106,22 @@ class Coverage:
             self._holes.append((lane, row.epoch, seen.first, seen.last, seen.after or row.ts_recv, row.ts_recv + 1))
 
     def _up(self, lane: int, channel: str) -> list[Interval]:
-        intervals = []
-        for key, (start, names) in self._connected.items():
-            if key[0] == lane and channel in names:
-                intervals.append(Interval(start, self._last.get(key, start) + 1))
-        for seen in self._channels.get(channel, ()):
-            # Connected before this day began, or its beginning never came: covered from its first frame on.
-            if seen.lane == lane and seen.connection and seen[:3] not in self._connected:
-                intervals.append(Interval(self._first[seen[:3]], self._last[seen[:3]] + 1))
-        return union(intervals)
+        told = [
+            Interval(start, self._last.get(key, start) + 1)
+            for key, (start, names) in self._connected.items()
+            if key[0] == lane and channel in names
+        ]
+        # Connected before this day began, or its beginning never came: covered from its first frame on.
+        shown = [
+            Interval(self._first[seen[:3]], self._last[seen[:3]] + 1)
+            for seen in self._channels.get(channel, ())
+            if seen.lane == lane and seen.connection and seen[:3] not in self._connected
+        ]
+        return union(told, shown)
 
     def _missed(self, lane: int, channel: str) -> list[Interval]:
         missed = []
-        for hole in self.holes():
+        for hole in self.holes:
             dropped_here = any(
                 (lane, hole.epoch, channel) == dropped[:3] and dropped[3] <= hole.last and hole.first <= dropped[4]
                 for dropped in self._dropped

@@ -22,6 +22,8 @@ from services.post_processor.database import fill, read
 WINDOW_NS: Final = 2 * NS_PER_S
 """How far the venue's times may contradict its ids before the times are believed (ids may start anew)."""
 
+_NEVER: Final = 2**64
+
 _LAYOUT: Final = pa.schema(
     [
         ("day", pa.uint8()), ("stamp", pa.uint64()), ("channel", pa.uint32()), ("n", pa.uint64()), ("ts_recv", pa.uint64()),
@@ -99,20 +101,24 @@ class Frames:
 def in_venue_order(rows: Iterable[Timed]) -> Iterator[Timed]:
     """Rows that are in order of time, with the ids put in order within WINDOW_NS. Rows without an id (0) stay put."""
     waiting: list[tuple[int, int, Timed]] = []
-    times: deque[int] = deque()
-    newest = 0
+    arrived: deque[tuple[int, int]] = deque()
+    gone: set[int] = set()
+
+    def release(older_than: int) -> Iterator[Timed]:
+        while arrived and arrived[0][0] < older_than:
+            _, oldest = arrived.popleft()
+            # Up to and with the row that has waited long enough, however low the ids that came since.
+            while oldest not in gone:
+                _, n, row = heappop(waiting)
+                gone.add(n)
+                yield row
+            gone.remove(oldest)
+
     for n, row in enumerate(rows):
-        newest = max(newest, row.at)
-        if not row.venue_sequence:
-            while waiting:
-                yield heappop(waiting)[2]
-            times.clear()
+        yield from release(row.at - WINDOW_NS if row.venue_sequence else _NEVER)
+        if row.venue_sequence:
+            heappush(waiting, (row.venue_sequence, n, row))
+            arrived.append((row.at, n))
+        else:
             yield row
-            continue
-        heappush(waiting, (row.venue_sequence, n, row))
-        times.append(row.at)
-        while times[0] < newest - WINDOW_NS:
-            times.popleft()
-            yield heappop(waiting)[2]
-    while waiting:
-        yield heappop(waiting)[2]
+    yield from release(_NEVER)

@@ -26,17 +26,20 @@ def union(*sets: Iterable[Interval]) -> list[Interval]:
 
 def minus(whole: Iterable[Interval], holes: Iterable[Interval]) -> list[Interval]:
     """Instants of `whole` that are in none of `holes`."""
-    left = union(whole)
-    for hole in union(holes):
-        left = [
-            part
-            for interval in left
-            for part in (
-                Interval(interval.start, min(interval.end, hole.start)),
-                Interval(max(interval.start, hole.end), interval.end),
-            )
-            if part.end > part.start
-        ]
+    left: list[Interval] = []
+    cuts = union(holes)
+    n = 0
+    for start, end in union(whole):
+        while n < len(cuts) and cuts[n].end <= start:
+            n += 1
+        at, k = start, n
+        while k < len(cuts) and cuts[k].start < end:
+            if cuts[k].start > at:
+                left.append(Interval(at, cuts[k].start))
+            at = max(at, cuts[k].end)
+            k += 1
+        if at < end:
+            left.append(Interval(at, end))
     return left
 
 

@@ -31,7 +31,7 @@ def completeness(
         "records": {schema: file.records for schema, file in sorted(canonical.files.items())},
         "quarantined": dict(sorted(canonical.quarantined.items())),
         "gaps": [gap._asdict() for gap in canonical.gaps],
-        "holes": [_hole(hole) for hole in coverage.holes()],
+        "holes": [_hole(hole) for hole in coverage.holes],
         "channels": [
             _channel(schema, channel, hours.get((schema, channel), []), coverage, start)
             for schema, channel in sorted(hours)

@@ -1,0 +1,304 @@
+"""The parts of coalescing: multiplicity, order, coverage, files and tables."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import databento_dbn as dbn
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock import dbn as packing
+from penstock.errors import ConfigError
+from penstock.objectstore_raw import Row
+from penstock.provider import MergeKey
+from services.post_processor import database, rawfiles
+from services.post_processor.coverage import Coverage
+from services.post_processor.frames import WINDOW_NS, Timed, in_venue_order
+from services.post_processor.intervals import Interval, length, minus, union
+from services.post_processor.lanes import Connection, Kept, MergedChannel
+from services.post_processor.settings import Settings
+from services.post_processor.tables import Layout
+
+quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class Payloads:
+    """Payload `<time> <content>`: known by both."""
+
+    def channel_of(self, frame: bytes) -> str:
+        return "c"
+
+    def merge_key(self, channel: str, payload: bytes) -> MergeKey:
+        time, _, content = payload.partition(b" ")
+        return MergeKey(int(time), 0, content)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    connection = database.connect(tmp_path_factory.mktemp("work"), 256)
+    yield connection
+    connection.close()
+
+
+Messages = list[list[bytes]]  # one list per connection, in order of arrival
+
+
+def received(lanes: list[Messages]) -> list[tuple[int, Row]]:
+    rows = []
+    for lane, connections in enumerate(lanes):
+        sequence = 0
+        for connection, payloads in enumerate(connections, 1):
+            for payload in payloads:
+                sequence += 1
+                rows.append((lane, Row(1000 + sequence * 3 + lane, 1, connection, sequence, payload)))
+    return rows
+
+
+def merge(work: Any, lanes: list[Messages]) -> list[Kept]:
+    return list(MergedChannel(work, Payloads(), "c", received(lanes)).rows())
+
+
+def payloads(rows: list[Kept]) -> Counter[bytes]:
+    return Counter(row.payload for row in rows)
+
+
+messages = st.lists(
+    st.lists(st.builds(lambda t, c: b"%d %c" % (t, c), st.integers(0, 3), st.sampled_from(b"ab")), max_size=8),
+    max_size=3,
+)
+
+
+@quick
+@given(messages, messages)
+def test_a_message_has_as_many_copies_as_its_best_connection(work: Any, primary: Messages, replica: Messages) -> None:
+    """Neither the sum nor the set: two equal trades on one connection are two, one trade on four connections is one."""
+    counts: Counter[bytes] = Counter()
+    for connection in primary + replica:
+        counts |= Counter(connection)
+    assert payloads(merge(work, [primary, replica])) == counts
+
+
+@quick
+@given(messages, messages)
+def test_merging_is_commutative_and_idempotent(work: Any, primary: Messages, replica: Messages) -> None:
+    """Lanes may be swapped, and a merged day merged again with either lane: the messages stay the same."""
+    merged = merge(work, [primary, replica])
+    assert payloads(merge(work, [replica, primary])) == payloads(merged)
+    assert [row.payload for row in merge(work, [primary, replica])] == [row.payload for row in merged]
+    again = [[row.payload for row in merged]]
+    assert payloads(merge(work, [again, replica])) == payloads(merged)
+    assert payloads(merge(work, [again, again])) == payloads(merged)
+
+
+@quick
+@given(messages, messages, st.randoms())
+def test_arrival_order_of_objects_does_not_matter(work: Any, primary: Messages, replica: Messages, random: Any) -> None:
+    """The same rows, some of them in two objects, read in any order: the same merged rows."""
+    rows = received([primary, replica])
+    shuffled = rows + random.sample(rows, len(rows) // 2)
+    random.shuffle(shuffled)
+    expected = list(MergedChannel(work, Payloads(), "c", rows).rows())
+    assert list(MergedChannel(work, Payloads(), "c", shuffled).rows()) == expected
+
+
+def test_primary_is_preferred_and_hours_are_counted(work: Any) -> None:
+    """Rows of both lanes come from PRIMARY; the hour's figures add up."""
+    hour = 3600 * 10**9
+    lanes = [[[b"1 a", b"1 a", b"%d b" % hour]], [[b"1 a", b"2 c"]]]
+    merged = MergedChannel(work, Payloads(), "c", received(lanes))
+    assert [(row.lane, row.payload) for row in merged.rows()] == [
+        (0, b"1 a"), (0, b"1 a"), (1, b"2 c"), (0, b"%d b" % hour)
+    ]  # fmt: skip
+    assert [tuple(counted) for counted in merged.hours()] == [(0, 2, 2, 3, 1, 1, 1), (1, 1, 0, 1, 0, 1, 0)]
+    assert merged.connections() == [Connection(0, 1, 1, 1003, 1009), Connection(1, 1, 1, 1004, 1007)]
+
+
+def test_sessions_are_never_copies_of_each_other(work: Any) -> None:
+    """Both lanes said `connected`: both did."""
+    rows = received([[[b"x"]], [[b"x"]]])
+    assert len(list(MergedChannel(work, None, "session", rows + rows).rows())) == 2
+
+
+def test_different_rows_of_one_sequence_are_both_kept(work: Any) -> None:
+    """Where two owners of one epoch wrote, nothing is thrown away."""
+    rows = [(0, Row(5, 1, 1, 1, b"1 a")), (0, Row(6, 1, 1, 1, b"1 b"))]
+    assert payloads(list(MergedChannel(work, Payloads(), "c", rows).rows())) == {b"1 a": 1, b"1 b": 1}
+
+
+# --- order --------------------------------------------------------------------------------------------------------
+
+
+def timed(at: int, sequence: int) -> Timed:
+    return Timed(at, sequence, Row(at, 1, 1, 1, b""))
+
+
+@given(st.lists(st.tuples(st.integers(0, WINDOW_NS - 1), st.integers(0, WINDOW_NS // 4)), max_size=50))
+def test_ids_decide_where_times_disagree_a_little(steps: list[tuple[int, int]]) -> None:
+    """Times that run back by less than the window do not put ids out of order."""
+    now, rows = 10 * WINDOW_NS, []
+    for sequence, (jitter, step) in enumerate(steps, 1):
+        now += step
+        rows.append(timed(now - jitter, sequence))
+    rows.sort(key=lambda row: (row.at, row.venue_sequence))
+    assert [row.venue_sequence for row in in_venue_order(rows)] == list(range(1, len(steps) + 1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5 * WINDOW_NS), st.integers(0, 5)), max_size=50))
+def test_nothing_is_lost_and_anonymous_rows_stay_put(pairs: list[tuple[int, int]]) -> None:
+    """Every row comes out once, whatever ids and times say; rows without an id keep their order."""
+    rows = sorted(timed(at, sequence) for at, sequence in pairs)
+    found = list(in_venue_order(rows))
+    assert sorted(found) == rows
+    assert [row for row in found if not row.venue_sequence] == [row for row in rows if not row.venue_sequence]
+
+
+def test_ids_that_start_anew_are_believed_by_time() -> None:
+    """A venue that restarts its numbering is not turned inside out."""
+    rows = [timed(2 * n * WINDOW_NS, sequence) for n, sequence in enumerate([100, 101, 1, 2, 3])]
+    assert [row.venue_sequence for row in in_venue_order(rows)] == [100, 101, 1, 2, 3]
+
+
+# --- coverage -----------------------------------------------------------------------------------------------------
+
+spans = st.lists(
+    st.builds(lambda a, b: Interval(min(a, b), max(a, b)), st.integers(0, 30), st.integers(0, 30)), max_size=6
+)
+
+
+def points(intervals: list[Interval]) -> set[int]:
+    return {n for start, end in intervals for n in range(start, end)}
+
+
+@given(spans, spans)
+def test_intervals_are_sets_of_instants(a: list[Interval], b: list[Interval]) -> None:
+    """Union, difference and length are those of the sets of instants, and results are sorted and disjoint."""
+    assert points(union(a, b)) == points(a) | points(b)
+    assert points(minus(a, b)) == points(a) - points(b)
+    assert length(a, Interval(5, 20)) == len(points(a) & set(range(5, 20)))
+    for result in (union(a, b), minus(a, b)):
+        assert all(one.end < two.start or one.end == two.start for one, two in pairwise(result))
+
+
+def session(lane: int, epoch: int, sequence: int, ts_recv: int, connection: int, **fields: Any) -> tuple[int, Row]:
+    return lane, Row(ts_recv, epoch, connection, sequence, json.dumps(fields).encode())
+
+
+def test_one_lane_fills_what_the_other_lacks() -> None:
+    """A gap is only what neither lane covered, from the last frame before to the new connection."""
+    coverage = Coverage(
+        [
+            session(0, 1, 1, 100, 1, kind="CONNECTED", channels=["c", "quiet"]),
+            session(0, 2, 1, 500, 1, kind="CONNECTED", channels=["c", "quiet"]),
+            session(1, 1, 1, 120, 1, kind="CONNECTED", channels=["c"]),
+            session(1, 1, 9, 300, 1, kind="DISCONNECTED", reason="x"),
+        ]
+    )
+    coverage.add("c", [Connection(0, 1, 1, 110, 200), Connection(0, 2, 1, 510, 900), Connection(1, 1, 1, 130, 290)])
+    assert coverage.covered(0, "c") == [(100, 201), (500, 901)]
+    assert coverage.covered(1, "c") == [(120, 291)]
+    assert coverage.gaps("c") == [(291, 500)]
+    assert coverage.gaps("quiet") == [(201, 500)]
+    assert coverage.channels == {"c", "quiet"}
+
+
+def test_drops_count_against_their_channel_and_holes_against_all() -> None:
+    """What the session manager said it dropped is missing on that channel only; what nobody said, everywhere."""
+    rows = [
+        session(0, 1, 1, 100, 1, kind="CONNECTED", channels=["c", "d"]),
+        session(0, 1, 14, 210, 0, kind="HOLE", first=10, last=14, after=200),
+        session(0, 1, 15, 210, 0, kind="DROPPED", channel="c", first=10, last=14, count=5),
+        session(0, 1, 29, 400, 0, kind="HOLE", first=20, last=29, after=300),
+    ]
+    coverage = Coverage(rows)
+    coverage.add("c", [Connection(0, 1, 1, 101, 999)])
+    assert coverage.covered(0, "c") == [(100, 200), (211, 300), (401, 1000)]
+    assert coverage.covered(0, "d") == [(100, 300), (401, 1000)]
+    assert [hole.declared for hole in coverage.holes] == [True, False]
+
+
+def test_a_connection_of_the_day_before_covers_from_its_first_frame() -> None:
+    """Nobody can tell from the day alone when it began; REST answers cover nothing."""
+    coverage = Coverage([(0, Row(1, 1, 1, 1, b"not json"))])
+    coverage.add("c", [Connection(0, 1, 3, 50, 60)])
+    coverage.add("d", [Connection(0, 1, 3, 10, 90), Connection(0, 1, 0, 1, 99)])
+    assert coverage.covered(0, "c") == [(10, 91)]
+    assert coverage.covered(0, "nowhere") == []
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(st.lists(st.binary(max_size=50), max_size=20))
+def test_coalesced_raw_files_come_back(tmp_path: Path, bodies: list[bytes]) -> None:
+    """Rows written are rows read; the same rows make the same bytes."""
+    kept = [Kept(1, 0, n + 1, n % 2, 7, 3, n, body) for n, body in enumerate(bodies)]
+    written = list(rawfiles.write(tmp_path / "1", kept))
+    assert written == kept
+    assert list(rawfiles.read(tmp_path / "1")) == [Row(n + 1, 7, 3, n, body) for n, body in enumerate(bodies)]
+    list(rawfiles.write(tmp_path / "2", kept))
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_tables_have_dbns_columns_and_values() -> None:
+    """Every column equals what databento's own decoder says of the record."""
+    data = packing.trade(60001, 7, 10**18, -5, 3, packing.BID, 130, 10**18 + 1, 2**32 - 1)
+    data += packing.trade(60001, 8, 10**18, 2**63 - 1, 2**32 - 1, packing.ASK, 128, 10**18 + 9, 0)
+    decoder = dbn.DBNDecoder(has_metadata=False, input_version=3)
+    decoder.write(data)
+    table = Layout("TRADES").table(data, ["a", "b"], {7: "SEVEN"})
+    assert table.column_names == [*dbn.TradeMsg._ordered_fields, "symbol", "channel"]
+    assert table.schema.field("price").type == pa.int64()
+    assert table.schema.field("ts_event").type == pa.uint64()
+    for row, record in zip(table.to_pylist(), decoder.decode(), strict=True):
+        for name in (
+            "ts_recv",
+            "ts_event",
+            "price",
+            "size",
+            "sequence",
+            "instrument_id",
+            "publisher_id",
+            "ts_in_delta",
+        ):
+            assert row[name] == getattr(record, name), name
+        assert (row["action"], row["side"], row["flags"]) == (str(record.action), str(record.side), int(record.flags))
+    assert table.column("symbol").to_pylist() == ["SEVEN", ""]
+    assert table.column("channel").to_pylist() == ["a", "b"]
+
+
+def test_every_schema_has_a_layout() -> None:
+    """Each schema a normalizer publishes has columns, and each layout is as long as its record."""
+    for schema in (
+        "TRADES",
+        "MBO",
+        "MBP_1",
+        "MBP_10",
+        "TBBO",
+        "BBO_1S",
+        "OHLCV_1M",
+        "DEFINITION",
+        "STATISTICS",
+        "STATUS",
+    ):
+        assert "instrument_id" in Layout(schema).schema.names
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [({"memory_mb": 1}, "memory-mb"), ({"work_dir": "/nowhere/at/all"}, "work-dir")]
+)
+def test_settings_without_meaning_are_refused(change: dict[str, Any], word: str) -> None:
+    """A wrong option is one readable line that names it."""
+    import datetime as dt
+
+    fields = {"source": "file:///a", "target": "file:///b", "day": dt.date(2026, 8, 9), **change}
+    with pytest.raises(ConfigError, match=word):
+        Settings(**fields).check()
