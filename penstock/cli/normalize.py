@@ -171,7 +171,7 @@ class _Run:
     def consume(self, envelope: Envelope) -> None:
         self._first = self._first or envelope.ts_recv
         self._last = max(self._last, envelope.ts_recv)
-        for output in self._accounting.normalize(envelope):
+        for output in self._accounting.normalize(envelope, KIND_FRAME, envelope.channel):
             if isinstance(output, Message):
                 self._counts.message(output.schema, output.data)
                 self._keep(output)

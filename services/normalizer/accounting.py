@@ -38,19 +38,21 @@ class Accounting:
         self._kinds: dict[str, str] = {}
         self._log: Any = telemetry.logger()
 
-    def normalize(self, envelope: Envelope) -> Sequence[Output]:
-        """The normalizer's outputs; none where the envelope was refused. Never raises."""
+    def normalize(self, envelope: Envelope, kind: int, channel: str) -> Sequence[Output]:
+        """The normalizer's outputs; none where the envelope was refused. Never raises.
+
+        `kind` and `channel` are the envelope's: its fields are slow to read.
+        """
         try:
             outputs = self._normalizer.normalize(envelope)
         except PayloadError as error:
             self._refuse(envelope, error)
             return ()
         except Exception as error:  # noqa: BLE001 # one envelope must not stop the stream; logged with its stage
-            self._log.error("normalizing_failed", stage="normalizing", channel=envelope.channel, exc_info=error)
+            self._log.error("normalizing_failed", stage="normalizing", channel=channel, exc_info=error)
             self._refuse(envelope, PayloadError(BUG, type(error).__name__, str(error), "no exception"))
             return ()
-        if envelope.kind == KIND_FRAME:
-            channel = envelope.channel
+        if kind == KIND_FRAME:
             self._counts.frames[self._kinds.get(channel) or self._classify(channel)] += 1
         return outputs
 

@@ -34,6 +34,9 @@ from services.normalizer.state import State, is_snapshot
 _FLUSH_MESSAGES: Final = 256
 """Messages after which a long batch is written, so that its first does not wait for its last."""
 
+MAX_CHANNEL: Final = 512
+"""Characters of a raw channel's name (raw.proto)."""
+
 _PROBE: Final = "rest/probe/"
 _KINDS: Final = frozenset(Kind.values()) - {0}
 
@@ -103,13 +106,24 @@ class Pipeline:
         continuity = self._continuity
         try:
             for index, envelope in enumerate(batch.envelopes):
-                _check(envelope, index)
-                if envelope.kind == KIND_DROPPED:
+                sequence, ts_recv, kind, channel = envelope.sequence, envelope.ts_recv, envelope.kind, envelope.channel
+                if not (sequence and ts_recv and kind in _KINDS and 0 < len(channel) <= MAX_CHANNEL):
+                    raise BadEnvelope(f"envelopes[{index}].{_violation(envelope)}")
+                if kind == KIND_DROPPED:
                     self._note_dropped(envelope)
-                elif not continuity.next(envelope.sequence) and not self._jumped(envelope):
+                elif sequence == continuity.last + 1:
+                    continuity.last = sequence
+                elif not self._jumped(envelope):
                     continue
-                self._ts_recv = envelope.ts_recv
-                self._consume(envelope)
+                self._ts_recv = ts_recv
+                outputs = self._accounting.normalize(envelope, kind, channel)
+                if outputs:
+                    self._emit(outputs, envelope, channel, ts_recv)
+                if kind == KIND_FRAME:
+                    if self._connections.get(channel) != envelope.connection and not channel.startswith(_PROBE):
+                        self._connections[channel] = envelope.connection
+                elif kind == KIND_HEARTBEAT:
+                    self._heartbeat(envelope)
         finally:
             self._flush()
 
@@ -123,19 +137,7 @@ class Pipeline:
         """True where `resyncs` would not be empty."""
         return bool(self._resyncs)
 
-    def _consume(self, envelope: Envelope) -> None:
-        channel = envelope.channel
-        outputs = self._accounting.normalize(envelope)
-        if outputs:
-            self._emit(outputs, envelope, channel)
-        if envelope.kind == KIND_FRAME:
-            if self._connections.get(channel) != envelope.connection and not channel.startswith(_PROBE):
-                self._connections[channel] = envelope.connection
-        elif envelope.kind == KIND_HEARTBEAT:
-            self._heartbeat(envelope)
-
-    def _emit(self, outputs: Iterable[Output], envelope: Envelope, raw: str) -> None:
-        ts_recv = envelope.ts_recv
+    def _emit(self, outputs: Iterable[Output], envelope: Envelope, raw: str, ts_recv: int) -> None:
         try:
             for output in outputs:
                 if isinstance(output, Message):
@@ -225,9 +227,9 @@ class Pipeline:
     def _tell(self, kind: Kind, channel: str, connection: int, payload: bytes) -> None:
         """Hand the normalizer an envelope of our own, of no sequence: something happened that nobody could send."""
         envelope = Envelope(ts_recv=self._ts_recv, connection=connection, channel=channel, kind=kind, payload=payload)
-        outputs = self._accounting.normalize(envelope)
+        outputs = self._accounting.normalize(envelope, kind, channel)
         if outputs:
-            self._emit(outputs, envelope, "")
+            self._emit(outputs, envelope, "", self._ts_recv)
 
     def _connected(self, node: Node) -> None:
         """Redis is there (again): declare what it missed, then publish the present state of those channels."""
@@ -266,15 +268,12 @@ class Pipeline:
         return heartbeats(self._routes, channels, self._publisher_id, self._epoch, self._run, ts_recv)
 
 
-def _check(envelope: Envelope, index: int) -> None:
+def _violation(envelope: Envelope) -> str:
     # raw.proto's rules for the items of a batch, by hand: see PushRequest.envelopes there.
-    if envelope.sequence and envelope.ts_recv and envelope.kind in _KINDS and 0 < len(envelope.channel) <= 512:
-        return
-    for field, right in (
-        ("sequence: must be greater than 0", envelope.sequence),
-        ("ts_recv: must be greater than 0", envelope.ts_recv),
-        ("kind: must be a defined kind", envelope.kind in _KINDS),
-    ):
-        if not right:
-            raise BadEnvelope(f"envelopes[{index}].{field}")
-    raise BadEnvelope(f"envelopes[{index}].channel: must have 1 to 512 characters")
+    if not envelope.sequence:
+        return "sequence: must be greater than 0"
+    if not envelope.ts_recv:
+        return "ts_recv: must be greater than 0"
+    if envelope.kind not in _KINDS:
+        return "kind: must be a defined kind"
+    return f"channel: must have 1 to {MAX_CHANNEL} characters"

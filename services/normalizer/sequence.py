@@ -15,8 +15,9 @@ class Missing(NamedTuple):
 class Continuity:
     """What has been consumed of one epoch.
 
-    `last` is the highest sequence consumed (0: none). A consumer that joins an epoch half-way (`joined`) misses nothing
-    by its own account; one that saw the previous epoch expects the next to start at 1.
+    `last` is the highest sequence consumed (0: none); for the very next one the caller sets it and asks nothing. A
+    consumer that joins an epoch half-way (`joined`) misses nothing by its own account; one that saw the previous epoch
+    expects the next to start at 1.
     """
 
     __slots__ = ("_declared", "_joined", "_markers", "last")
@@ -26,13 +27,6 @@ class Continuity:
         self._joined = joined
         self._declared: list[tuple[int, int, int]] = []
         self._markers: list[int] = []
-
-    def next(self, sequence: int) -> bool:
-        """True, and consumed, where `sequence` is the very next one."""
-        if sequence == self.last + 1:
-            self.last = sequence
-            return True
-        return False
 
     def repeated(self, sequence: int) -> bool:
         """True where `sequence` was consumed before."""

@@ -28,7 +28,8 @@ TRADE = dbn.trade(60005, 77, 1, 2, 3, b"B", 128, 1, 1)
 
 
 def consumed(continuity: Continuity, sequence: int) -> Missing | str | None:
-    if continuity.next(sequence):
+    if sequence == continuity.last + 1:
+        continuity.last = sequence
         return None
     return "repeated" if continuity.repeated(sequence) else continuity.consume(sequence)
 
