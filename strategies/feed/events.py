@@ -57,7 +57,8 @@ class Events:
         if fresh:
             first = sequence(fresh, 0)
             last = sequence(fresh, len(fresh) - SIZE)
-            if self._waits(first, alone):
+            # What waits already goes before what would not have to.
+            if self._waits(first, alone) or (self._held and newer(first, self._held[0].first)):
                 self._hold(_Held(first, last, lane, now_ns + self._hold_ns, fresh))
             else:
                 self._deliver(last, fresh, ready)
@@ -69,15 +70,19 @@ class Events:
         """What has waited long enough, in order."""
         ready: list[bytes] = []
         due = max((index + 1 for index, held in enumerate(self._held) if held.due_ns <= now_ns), default=0)
-        for held in self._held[:due]:
+        while self._held and (due > 0 or self._follows(self._held[0].first)):
+            held = self._held.pop(0)
             self._deliver(held.last, held.data, ready)
-        del self._held[:due]
+            due -= 1
         return ready
 
     def _waits(self, first: int, alone: bool) -> bool:
         if alone or self._natural_jumps >= _SPARSE_AFTER:
             return False
-        return self._last is None or newer(first, self._last + 1)
+        return not self._follows(first)
+
+    def _follows(self, first: int) -> bool:
+        return self._last is not None and not newer(first, self._last + 1)
 
     def _hold(self, held: _Held) -> None:
         at = len(self._held)
@@ -89,9 +94,9 @@ class Events:
         # Lanes keep their order: having reached this id, the lane has nothing more to bring from before it.
         while self._held:
             held = self._held[0]
-            follows = self._last is not None and not newer(held.first, self._last + 1)
+            follows = self._follows(held.first)
             passed = held.lane != lane and not newer(held.first, reached)
-            if not (follows or passed or alone or len(self._held) > _MAX_HELD):
+            if not (follows or passed or len(self._held) > _MAX_HELD) and self._waits(held.first, alone):
                 return
             if self._last is not None:
                 self._natural_jumps = 0 if follows else self._natural_jumps + passed

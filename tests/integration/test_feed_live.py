@@ -316,6 +316,31 @@ async def test_a_broken_connection_is_said_and_healed(valkey: str) -> None:
             assert received.levels() == lanes.levels()
 
 
+async def test_a_node_that_answers_nothing_is_left(valkey: str) -> None:
+    """A frozen Redis sends no error: declared lost within 1.5 s, and subscribed again when it answers."""
+    async with market(valkey) as lanes:
+        await lanes.define()
+        async with Received(valkey).running() as received:
+            for instance in INSTANCES:
+                await lanes.start(instance)
+            await lanes.run(0.2)
+            frozen = time.monotonic()
+            await lanes.redis.client_pause(1500)
+            await asyncio.sleep(1.6)
+            lost = [
+                i for i, (where, notice) in enumerate(received.notices) if where == "MBO" and isinstance(notice, Loss)
+            ]
+            assert len(lost) == 2
+            assert all(received.at[i] - frozen <= 1.5 for i in lost)
+            await asyncio.sleep(0.6)
+            for instance in INSTANCES:
+                await lanes.start(instance)
+            await lanes.run(0.3)
+            await asyncio.sleep(0.1)
+            assert received.levels() == lanes.levels()
+            assert not received.flags & dbn.F_MAYBE_BAD_BOOK
+
+
 async def test_garbage_on_the_channels_harms_nothing(valkey: str) -> None:
     """Bytes that are no messages are counted on the stream and stop nothing."""
     async with market(valkey) as lanes:
