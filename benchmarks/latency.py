@@ -38,7 +38,7 @@ def run(report: Report) -> None:
 async def _run(rate: int) -> tuple[float, float, int, int]:
     with tempfile.TemporaryDirectory() as directory:
         async with Stack(Path(directory)) as stack:
-            venue = await stack.start_extra("venue", ["benchmarks.venue", str(rate)])
+            venue = stack.start_market(["benchmarks.venue", str(rate)])
             urls = (await venue.wait_event("listening", 10))["providers"]["binance_spot"]
             stack.start_batch_processors()
             latencies = _Latencies()

@@ -8,21 +8,23 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
 import providers
 from penstock import clock
 from penstock.channels import INSTANCES
+from penstock.cli.drill import Drill
 from penstock.cli.process import Process
 from penstock.cli.query import query
-from penstock.cli.stack import Endpoint, Lane, Stack
+from penstock.cli.recordings import compare
+from penstock.cli.stack import Endpoint, Stack
+from penstock.cli.summary import Outcome, show
 from penstock.cli.view import View
 from penstock.errors import Terminal
 
@@ -51,17 +53,6 @@ class Options:
     as_json: bool = False
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a run showed; `good` decides the exit code."""
-
-    good: bool = False
-    verdicts: dict[str, Any] = field(default_factory=dict)
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    columns: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
 def run(options: Options, console: Console) -> int:
     """Run the demonstration; 0 only where the checker found nothing wrong."""
     if options.directory.exists():
@@ -69,13 +60,13 @@ def run(options: Options, console: Console) -> int:
     options.directory.mkdir(parents=True)
     began = clock.monotonic_s()
     outcome = asyncio.run(_demo(options, console))
-    outcome.facts["seconds"] = round(clock.monotonic_s() - began, 1)
-    summary = json.dumps({"good": outcome.good, **outcome.facts, "check": outcome.verdicts}, indent=1)
-    (options.directory / "summary.json").write_text(summary + "\n", "utf-8")
+    outcome.seconds = round(clock.monotonic_s() - began, 1)
+    text = json.dumps(outcome.as_dict(), indent=1)
+    (options.directory / "summary.json").write_text(text + "\n", "utf-8")
     if options.as_json:
-        print(summary)
+        print(text)
     else:
-        _summary(console, options, outcome)
+        show(console, outcome, options.directory)
     return 0 if outcome.good else 1
 
 
@@ -83,33 +74,34 @@ async def _demo(options: Options, console: Console) -> Outcome:
     stack = Stack(options.directory, roll_s=5.0)
     outcome = Outcome()
     view = View(stack, console)
-    stack.on_event = lambda process, event: _say_event(view, process, event)
     with view:
         async with stack:
             ticker = asyncio.create_task(_tick(view))
             try:
                 await _live(options, stack, view, outcome)
+                _collect(stack, view, outcome)
+                view.headline = "stopping: everything received is delivered and stored"
+                await stack.stop()
+                _stored(stack, outcome)
+                await _afterwards(options, stack, view, outcome)
             finally:
                 ticker.cancel()
-            view.headline = "stopping: everything received is delivered and stored"
-            view.refresh()
-            _collect(stack, view, outcome)
-            await stack.stop()
-            await _afterwards(options, stack, view, outcome)
     return outcome
 
 
 async def _live(options: Options, stack: Stack, view: View, outcome: Outcome) -> None:
     view.headline = "starting"
+    outcome.drill = Drill(options.kill) if options.kill and not options.captures else None
+    stack.on_event = lambda process, event: _event(view, outcome, process, event)
     market, endpoints = await _market(options, stack)
     stack.start_batch_processors()
     for provider in options.providers:
         for instance in INSTANCES:
             stack.start_lane(provider, instance, endpoints[provider])
-    recorder = await stack.start_extra(
+    recorder = stack.start_observer(
         "recorder", ["checker", "record", "--redis", stack.redis, "--out", str(options.directory / "stream.bin")]
     )
-    view.strategy = await stack.start_extra("strategy", _strategy(options, stack, endpoints), restart=True)
+    view.strategy = stack.start_observer("strategy", _strategy(options, stack, endpoints), restart=True)
     await _ready(stack, view, recorder)
     view.headline = "running"
     if options.captures:
@@ -117,7 +109,7 @@ async def _live(options: Options, stack: Stack, view: View, outcome: Outcome) ->
     else:
         await asyncio.sleep(options.seconds / 2)
         if options.kill:
-            await _kill(options.kill, stack, view, outcome)
+            await _drill(outcome, stack, view, endpoints)
         await asyncio.sleep(options.seconds / 2)
         await _close(endpoints)
     view.headline = "draining"
@@ -135,7 +127,7 @@ async def _market(options: Options, stack: Stack) -> tuple[Process, dict[str, En
             "simulator", "--providers", ",".join(options.providers), "--port", "0", "--rate", f"{options.rate:g}",
             "--seed", str(options.seed), "--ledger", str(options.directory / "ledger.jsonl"),
         ]  # fmt: skip
-    market = await stack.start_extra("market", module)
+    market = stack.start_market(module)
     try:
         listening = await market.wait_event("listening", 20)
     except TimeoutError:
@@ -147,15 +139,15 @@ async def _market(options: Options, stack: Stack) -> tuple[Process, dict[str, En
 
 
 def _strategy(options: Options, stack: Stack, endpoints: dict[str, Endpoint]) -> Sequence[str]:
-    instruments = [
-        f"{name.upper()}:{symbol}"
-        for name in options.providers
-        for symbol in endpoints[name].symbols or providers.info(name).symbols
-    ]
+    instruments = [f"{name.upper()}:{symbol}" for name in options.providers for symbol in _symbols(name, endpoints)]
     return [
         "strategies.run", "--strategy", "imbalance", "--redis", stack.redis, "--instruments", ",".join(instruments),
         "--trades-log", str(options.directory / "trades.jsonl"),
     ]  # fmt: skip
+
+
+def _symbols(provider: str, endpoints: dict[str, Endpoint]) -> tuple[str, ...]:
+    return endpoints[provider].symbols or providers.info(provider).symbols
 
 
 async def _ready(stack: Stack, view: View, recorder: Process) -> None:
@@ -175,43 +167,22 @@ async def _ready(stack: Stack, view: View, recorder: Process) -> None:
     raise Terminal(f"{names} not ready within {READY_S:g} s; its log is in {stack.directory / 'logs'}")
 
 
-async def _kill(provider: str, stack: Stack, view: View, outcome: Outcome) -> None:
-    lane = next(lane for lane in stack.lanes if lane.provider == provider and lane.instance == "PRIMARY")
-    assert view.strategy is not None
-    view.say(f"kill -9 {lane.session_manager.name} (pid {lane.session_manager.pid})")
-    began = clock.monotonic_s()
-    lane.session_manager.kill()
-    switched = await _when(lambda: _lane_in_use(view.strategy, provider) == "REPLICA", 5.0)
-    outcome.facts["seen_switch_s"] = round(clock.monotonic_s() - began, 2) if switched else None
-    view.say(f"strategy now on REPLICA for {provider}" if switched else "strategy did not report a switch")
-    back = await _when(lambda: lane.session_manager.metric("penstock_connections_up") > 0, 10.0, fresh=lane)
-    outcome.facts["session_back_s"] = round(clock.monotonic_s() - began, 2) if back else None
-    view.say(f"{lane.session_manager.name} is back" if back else f"{lane.session_manager.name} did not come back")
-
-
-async def _when(condition: Any, timeout_s: float, fresh: Lane | None = None) -> bool:
-    starts = fresh.session_manager.starts if fresh is not None else 0
-    if fresh is not None:
-        fresh.session_manager.metrics = {}
-    deadline = clock.monotonic_s() + timeout_s
-    while clock.monotonic_s() < deadline:
-        if condition() and (fresh is None or fresh.session_manager.starts >= starts):
-            return True
-        await asyncio.sleep(0.05)
-    return False
-
-
-def _lane_in_use(strategy: Process | None, provider: str) -> str:
-    feed = strategy.metrics.get(provider.upper()) if strategy is not None else None
-    return str(feed.get("lane")) if isinstance(feed, dict) else ""
+async def _drill(outcome: Outcome, stack: Stack, view: View, endpoints: dict[str, Endpoint]) -> None:
+    assert outcome.drill is not None
+    name = f"{outcome.drill.provider} PRIMARY"
+    view.say(f"kill -9 of the {name} session manager")
+    await outcome.drill.run(stack, books=len(_symbols(outcome.drill.provider, endpoints)))
+    view.say(
+        f"{name}: strategy on REPLICA after {outcome.drill.switch_s} s, session back after {outcome.drill.back_s} s"
+    )
 
 
 async def _close(endpoints: dict[str, Endpoint]) -> None:
     """Tell the market to publish nothing more: its ledger is then final, while its heartbeats go on."""
     address = urlsplit(next(iter(endpoints.values())).rest)
-    async with aiohttp.ClientSession() as client:
-        async with client.post(f"{address.scheme}://{address.netloc}/control/stop") as response:
-            response.raise_for_status()
+    stop = f"{address.scheme}://{address.netloc}/control/stop"
+    async with aiohttp.ClientSession() as client, client.post(stop) as response:
+        response.raise_for_status()
 
 
 async def _replayed(market: Process, options: Options) -> None:
@@ -227,24 +198,31 @@ async def _tick(view: View) -> None:
         await asyncio.sleep(0.25)
 
 
-def _say_event(view: View, process: Process, event: dict[str, Any]) -> None:
-    if event.get("level") in {"warning", "error", "critical"} and event.get("event"):
-        details = " ".join(f"{key}={value}" for key, value in event.items() if key in {"reason", "channel", "count"})
-        view.say(f"{process.name}: {event['event']} {details}"[:150])
+def _event(view: View, outcome: Outcome, process: Process, event: dict[str, Any]) -> None:
+    if outcome.drill is not None:
+        outcome.drill.saw(process, event)
+    if event.get("level") in {"warning", "error", "critical"}:
+        details = " ".join(f"{key}={event[key]}" for key in ("channel", "reason", "count") if key in event)
+        view.say(f"{process.name}: {event.get('event')} {details}"[:120])
 
 
 def _collect(stack: Stack, view: View, outcome: Outcome) -> None:
     for lane in stack.lanes:
-        name = f"{lane.provider}/{lane.instance}"
-        outcome.facts[name] = {
+        outcome.lanes[f"{lane.provider}/{lane.instance}"] = {
             "frames": int(lane.session_manager.metric("penstock_frames_total")),
             "records": int(lane.normalizer.metric("penstock_records_total")),
             "quarantined": int(lane.normalizer.metric("penstock_quarantined_total")),
             "gaps": int(lane.normalizer.metric("penstock_gaps_total")),
         }
     if view.strategy is not None:
-        outcome.facts["strategy"] = {
-            name: feed for name, feed in view.strategy.metrics.items() if isinstance(feed, dict)
+        outcome.strategy = {name: feed for name, feed in view.strategy.metrics.items() if isinstance(feed, dict)}
+
+
+def _stored(stack: Stack, outcome: Outcome) -> None:
+    for instance, process in stack.batch_processors.items():
+        outcome.stored[instance] = {
+            "bytes": int(process.metric("penstock_stored_bytes_total")),
+            "objects": int(process.metric("penstock_stored_objects_total")),
         }
 
 
@@ -258,16 +236,19 @@ async def _afterwards(options: Options, stack: Stack, view: View, outcome: Outco
             ["services.post_processor", "--source", stack.intermediate, "--target", stack.final, "--day", day],
         )
     columns, rows = query(SQL, stack.final)
-    outcome.columns, outcome.rows = list(columns), list(rows)
+    outcome.columns, outcome.rows = columns, rows
     if options.captures:
-        outcome.good = await _check_capture(options, stack, view, outcome)
+        view.say("normalizing the recording straight from its file, for comparison")
+        outcome.good, outcome.capture = await asyncio.to_thread(
+            compare, options.captures, options.providers[0], stack.final, options.directory
+        )
         return
     view.say("checking everything against the market's ledger")
-    outcome.verdicts = await _check(options, stack)
-    outcome.good = bool(outcome.verdicts.get("good"))
+    outcome.check = await _check(options)
+    outcome.good = bool(outcome.check.get("good"))
 
 
-async def _check(options: Options, stack: Stack) -> dict[str, Any]:
+async def _check(options: Options) -> dict[str, Any]:
     directory = options.directory
     arguments = [
         "-m", "checker", "check", "--ledger", str(directory / "ledger.jsonl"), "--stream", str(directory / "stream.bin"),
@@ -280,53 +261,6 @@ async def _check(options: Options, stack: Stack) -> dict[str, Any]:
     return verdicts
 
 
-async def _check_capture(options: Options, stack: Stack, view: View, outcome: Outcome) -> bool:
-    """A recording has no ledger: the coalesced trades must equal the file's own, normalized straight from it."""
-    from penstock.cli.normalize import normalize_capture
-
-    view.say("normalizing the recording directly, for comparison")
-    summary = await asyncio.to_thread(
-        normalize_capture, list(options.captures), options.providers[0], options.directory / "direct.dbn.zst", None
-    )
-    _, direct = query("SELECT count(*), sum(size::HUGEINT), sum(price::HUGEINT * size) FROM trades", stack.final)
-    outcome.facts["capture"] = {"summary": summary if isinstance(summary, dict) else vars(summary), "coalesced": direct}
-    return bool(direct)
-
-
 def _day_of(path: Path) -> str:
     parts = dict(part.split("=", 1) for part in path.parts if "=" in part)
     return f"{parts['year']}-{parts['month']}-{parts['day']}"
-
-
-def _summary(console: Console, options: Options, outcome: Outcome) -> None:
-    checks = Table(title="checker: the market's ledger against what came out", title_justify="left")
-    kinds = ("lost", "duplicated", "reordered", "altered", "undeclared_gap", "false_gap", "unreadable")
-    for heading in ("part", "checked", *kinds):
-        checks.add_column(heading.replace("_", " "), justify="left" if heading == "part" else "right")
-    for verdict in outcome.verdicts.get("verdicts", []):
-        style = "green" if verdict["good"] else "bold red"
-        checks.add_row(
-            verdict["part"], str(sum(verdict["checked"].values())), *(str(verdict[kind]) for kind in kinds), style=style
-        )
-    console.print(checks)
-    for verdict in outcome.verdicts.get("verdicts", []):
-        for kind, examples in verdict["examples"].items():
-            console.print(f"  {verdict['part']}: {kind}: {examples[0]}", style="red", highlight=False)
-    answer = Table(title="SELECT … FROM trades (the coalesced day)", title_justify="left")
-    for column in outcome.columns:
-        answer.add_column(column, justify="right" if column not in {"provider", "symbol"} else "left")
-    for row in outcome.rows:
-        answer.add_row(*(str(value) for value in row))
-    console.print(answer)
-    if options.kill and not options.captures:
-        console.print(
-            f"killed {options.kill} PRIMARY: strategy on REPLICA after {outcome.facts.get('seen_switch_s')} s (as shown by "
-            f"its once-a-second report), session back after {outcome.facts.get('session_back_s')} s"
-        )
-    console.print(f"everything is in {options.directory}: logs, ledger, stream, intermediate and final objects")
-    word = (
-        "[bold green]nothing lost, duplicated, reordered or altered"
-        if outcome.good
-        else "[bold red]NOT good, see above"
-    )
-    console.print(f"{word}[/] · {outcome.facts['seconds']} s")

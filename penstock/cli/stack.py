@@ -48,7 +48,8 @@ class Stack:
     roll_s: float = 60.0
     lanes: list[Lane] = field(default_factory=list)
     batch_processors: dict[str, Process] = field(default_factory=dict)
-    extras: list[Process] = field(default_factory=list)
+    observers: list[Process] = field(default_factory=list)
+    market: Process | None = None
     on_event: Callable[[Process, dict[str, Any]], None] | None = None
     _batch_ports: dict[str, int] = field(default_factory=dict)
     _valkey: Valkey | None = None
@@ -128,11 +129,16 @@ class Stack:
         self.lanes.append(lane)
         return lane
 
-    async def start_extra(self, name: str, module: Sequence[str], *, restart: bool = False) -> Process:
-        """A process beside the pipeline (market, recorder, strategy), stopped first."""
+    def start_observer(self, name: str, module: Sequence[str], *, restart: bool = False) -> Process:
+        """A process that reads the hot path (recorder, strategy); stopped when nothing more can come."""
         process = self.start(name, module, restart=restart)
-        self.extras.append(process)
+        self.observers.append(process)
         return process
+
+    def start_market(self, module: Sequence[str]) -> Process:
+        """The simulated market or replay; stopped last, so that no session sees it go."""
+        self.market = self.start("market", module, restart=False)
+        return self.market
 
     async def run_once(self, name: str, module: Sequence[str], timeout_s: float = 120.0) -> Process:
         """Run a process to its end. Raises Terminal with its last lines where it fails."""
@@ -146,10 +152,10 @@ class Stack:
     async def stop(self) -> None:
         """Stop everything in the order the data flows, so that what was received is delivered and stored."""
         stages = [
-            self.extras,
             [lane.session_manager for lane in self.lanes],
             [lane.normalizer for lane in self.lanes],
-            list(self.batch_processors.values()),
+            [*self.observers, *self.batch_processors.values()],
+            [self.market] if self.market is not None else [],
         ]
         for stage in stages:
             await asyncio.gather(*(process.stop() for process in stage))

@@ -66,7 +66,7 @@ class Reader:
         if hasattr(record, "size") and record.size != dbn.UNDEF_ORDER_SIZE:
             fields["quantity"] = decimal_text(record.size * lot)
         if isinstance(record, db.MBP1Msg):
-            level = record.levels[0] if isinstance(record.levels, list) else record.levels
+            level = record.levels[0]
             fields["bid"] = f"{decimal_text(level.bid_px)} × {decimal_text(level.bid_sz * lot)}"
             fields["ask"] = f"{decimal_text(level.ask_px)} × {decimal_text(level.ask_sz * lot)}"
         if isinstance(record, db.StatMsg):
@@ -84,7 +84,8 @@ class Reader:
     def _lot(self, provider: str, instrument_id: int) -> tuple[str, int]:
         found = self._lots.get((provider, instrument_id))
         if found is None:
-            for data in self._client.hgetall(f"DEFINITION.{provider}").values():  # type: ignore[union-attr] # sync client
+            known: Any = self._client.hgetall(f"DEFINITION.{provider}")
+            for data in known.values():
                 self._decoder.write(data)
                 for record in self._decoder.decode():
                     assert isinstance(record, db.InstrumentDefMsg)

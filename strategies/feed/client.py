@@ -21,13 +21,14 @@ from nautilus_trader.model.identifiers import ClientId, InstrumentId
 
 from penstock.clock import time_ns
 from penstock.errors import PayloadError, Terminal
+from penstock.telemetry import logger
 from strategies.feed.arbiter import Stream
 from strategies.feed.codec import Codec
 from strategies.feed.config import ArbiterConfig
 from strategies.feed.custom import MARKERS, PULSES, Marker, Pulse
 from strategies.feed.feed import Feed
 from strategies.feed.instruments import Definitions, Listing
-from strategies.feed.notices import Beat, Output
+from strategies.feed.notices import Beat, LaneSwitch, Live, Output, Stale
 
 _STATISTICS: Final = "STATISTICS"
 
@@ -146,6 +147,9 @@ class PenstockDataClient(LiveMarketDataClient):
                 self._handle_data(CustomData(PULSES, Pulse(listing.id, stream.schema, notice, time_ns())))
             return
         self._log.info(f"{listing.id} {stream.schema}: {notice}")
+        if isinstance(notice, LaneSwitch | Stale | Live):
+            event = {LaneSwitch: "lane_switched", Stale: "feed_stale", Live: "feed_live"}[type(notice)]
+            logger().info(event, instrument=listing.id.value, schema=stream.schema, **notice._asdict())
         if (Marker, listing.id) in self._watched:
             self._handle_data(CustomData(MARKERS, Marker(listing.id, stream.schema, notice, time_ns())))
 

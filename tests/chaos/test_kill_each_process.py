@@ -31,8 +31,7 @@ async def test_kill_each_process_ten_times(tmp_path: Path):
     dice = random.Random(7)
     back: dict[str, list[float]] = defaultdict(list)
     async with Stack(tmp_path, roll_s=5.0) as stack:
-        market = await stack.start_extra(
-            "market",
+        market = stack.start_market(
             [
                 "simulator",
                 "--providers",
@@ -50,7 +49,7 @@ async def test_kill_each_process_ten_times(tmp_path: Path):
         for provider in PROVIDERS:
             for instance in INSTANCES:
                 stack.start_lane(provider, instance, Endpoint(venues[provider]["stream"], venues[provider]["rest"]))
-        strategy = await stack.start_extra(
+        strategy = stack.start_observer(
             "strategy",
             [
                 "strategies.run", "--strategy", "imbalance", "--redis", stack.redis,
