@@ -10,7 +10,7 @@ from typing import Any, Final
 from penstock import telemetry
 from penstock.errors import ConnectionLost, Terminal
 from services.normalizer.counts import Counts
-from services.normalizer.resp import Link, Node, kill
+from services.normalizer.resp import Link, Node
 from services.normalizer.routes import Route
 
 DEADLINE_S: Final = 1.0
@@ -84,21 +84,17 @@ class Publisher:
     async def run(self) -> None:
         """Keep one connection, for ever. Raises Terminal where the first greeting refuses the credentials."""
         turn = failures = 0
-        previous: tuple[Node, tuple[int, str]] | None = None
         while True:
             node = self._nodes[turn % len(self._nodes)]
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    # What an old connection left in the server's buffers must not come after what follows here.
-                    old = kill(*previous[1]) if previous is not None and previous[0] == node else None
-                    link = await Link.open(node, turn // len(self._nodes), old)
+                    link = await Link.open(node, turn // len(self._nodes))
             except (OSError, ConnectionLost) as error:
                 self._refused(node, error, failures)
             else:
                 self._up(node, link)
                 why = await self._watch(link)
                 self._down(node, link, why)
-                previous = (node, link.identity)
                 if link.answered:
                     failures = 0
             turn += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -15,6 +17,7 @@ from penstock.errors import ConfigError, ConnectionLost
 from services.normalizer.routes import Route
 
 _DEFAULT_PORT: Final = 6379
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,8 @@ def command(*words: str | int) -> bytes:
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
 
 
-def kill(client_id: int, address: str) -> bytes:
-    """End a connection of ours. The id alone might be somebody else's by now: a restarted server counts anew."""
-    return command("CLIENT", "KILL", "ID", client_id, "ADDR", address)
-
-
 def hello(node: Node) -> bytes:
-    """The greeting: selects RESP2, authenticates, and is answered with this connection's id."""
+    """The greeting: selects RESP2 and authenticates."""
     if not node.password:
         return command("HELLO", 2)
     return command("HELLO", 2, "AUTH", node.username or "default", node.password)
@@ -85,20 +83,19 @@ class Link(asyncio.Protocol):
         self.room.set()
         self.idle = asyncio.Event()
         self.idle.set()
-        self.identity: tuple[int, str] = (0, "")
         self._head = 0
         self._reader = hiredis.Reader()
         self._questions: deque[asyncio.Future[object]] = deque()
         self._transport: asyncio.Transport | None = None
 
     @classmethod
-    async def open(cls, node: Node, turn: int, then: bytes | None = None) -> Link:
-        """Connect and greet, then send `then` and ignore its answer. Of several addresses of the host, `turn` chooses.
+    async def open(cls, node: Node, turn: int) -> Link:
+        """Connect and greet. Of several addresses of the host, `turn` chooses.
 
         Raises OSError, or ConnectionLost with the server's own words.
         """
         loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(node.host, node.port, type=1)
+        addresses = await loop.getaddrinfo(node.host, node.port, type=socket.SOCK_STREAM)
         host, port = addresses[turn % len(addresses)][4][:2]
         tls = ssl.create_default_context() if node.tls else None
         _, link = await loop.create_connection(
@@ -106,24 +103,13 @@ class Link(asyncio.Protocol):
         )
         try:
             answer = await link.ask(hello(node))
-            if then is not None and isinstance(answer, list):
-                await link.ask(then)
         except BaseException:
             link.abort("greeting failed")
             raise
         if not isinstance(answer, list):
             link.abort("greeting refused")
             raise ConnectionLost(str(answer))
-        facts = dict(zip(answer[::2], answer[1::2], strict=False))
-        link.identity = (int(facts.get(b"id", 0)), link.local_address)
         return link
-
-    @property
-    def local_address(self) -> str:
-        """This end of the connection as Redis writes addresses."""
-        assert self._transport is not None
-        host, port = self._transport.get_extra_info("sockname")[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def ask(self, data: bytes) -> object:
         """Write one command and wait for its answer (an exception object where it is an error); before any `write`."""
@@ -146,9 +132,14 @@ class Link(asyncio.Protocol):
         self._transport.write(data)
 
     def abort(self, why: str) -> None:
-        """End the connection at once. What was in flight stays listed in `unanswered`."""
+        """End the connection at once. What was in flight stays listed in `unanswered`.
+
+        What the kernel still holds is thrown away: sent later, it would come after what the next connection sends. A
+        server that wakes up answers what had reached it into a closed connection, and drops it.
+        """
         self._end(why)
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._transport.abort()
 
     def unanswered(self) -> list[Route]:
