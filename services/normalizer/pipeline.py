@@ -12,6 +12,7 @@ from penstock.errors import PayloadError
 from penstock.markers import Gap
 from penstock.provider import CONTROL, REST, Message, Normalizer, Output, ProviderInfo
 from penstock.raw.v1.raw_pb2 import (
+    KIND_CONNECTED,
     KIND_DISCONNECTED,
     KIND_DROPPED,
     KIND_FRAME,
@@ -39,6 +40,7 @@ MAX_CHANNEL: Final = 512
 
 _PROBE: Final = "rest/probe/"
 _KINDS: Final = frozenset(Kind.values()) - {0}
+_OVERTAKING: Final = frozenset({KIND_CONNECTED, KIND_DISCONNECTED})
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -109,11 +111,9 @@ class Pipeline:
                 sequence, ts_recv, kind, channel = envelope.sequence, envelope.ts_recv, envelope.kind, envelope.channel
                 if not (sequence and ts_recv and kind in _KINDS and 0 < len(channel) <= MAX_CHANNEL):
                     raise BadEnvelope(f"envelopes[{index}].{_violation(envelope)}")
-                if kind == KIND_DROPPED:
-                    self._note_dropped(envelope)
-                elif sequence == continuity.last + 1:
+                if sequence == continuity.last + 1 and kind != KIND_DROPPED:
                     continuity.last = sequence
-                elif not self._jumped(envelope):
+                elif not self._irregular(envelope):
                     continue
                 self._ts_recv = ts_recv
                 outputs = self._accounting.normalize(envelope, kind, channel)
@@ -177,19 +177,24 @@ class Pipeline:
 
     # --- losses -------------------------------------------------------------------------------------------------------
 
-    def _note_dropped(self, envelope: Envelope) -> None:
-        try:
-            dropped = msgspec.json.decode(envelope.payload, type=Dropped)
-        except msgspec.DecodeError as error:
-            raise BadEnvelope(f"payload of KIND_DROPPED: {error}") from None
-        self._continuity.dropped(envelope.sequence, dropped.first, dropped.last, dropped.count)
-
-    def _jumped(self, envelope: Envelope) -> bool:
-        """An envelope that is not simply the next: False where it was consumed before."""
-        sequence = envelope.sequence
-        if self._continuity.repeated(sequence):
+    def _irregular(self, envelope: Envelope) -> bool:
+        """An envelope that is not simply the next: False where there is nothing new in it."""
+        sequence, continuity = envelope.sequence, self._continuity
+        if envelope.kind == KIND_DROPPED:
+            new = continuity.dropped(sequence, *_dropped(envelope))
+        else:
+            new = not continuity.repeated(sequence)
+        if not new:
             self._counts.duplicates += 1
-            return False
+        elif envelope.kind in _OVERTAKING:
+            continuity.overtaken(sequence)
+        elif envelope.kind != KIND_DROPPED:
+            self._jump(envelope)
+        return new
+
+    def _jump(self, envelope: Envelope) -> None:
+        """Consume an envelope that does not follow the last, declaring what is missing between them."""
+        sequence = envelope.sequence
         missing = self._continuity.consume(sequence)
         if missing is not None:
             self._ts_recv = envelope.ts_recv
@@ -199,7 +204,6 @@ class Pipeline:
             for channel, connection in tuple(self._connections.items()):
                 if channel != CONTROL:
                     self._tell(KIND_DROPPED, channel, connection, payload)
-        return True
 
     def _declare(self, routes: Iterable[Route], gap: Gap) -> None:
         for route in routes:
@@ -266,6 +270,14 @@ class Pipeline:
 
     def _beats(self, channels: frozenset[str], ts_recv: int) -> Iterator[tuple[Route, bytes]]:
         return heartbeats(self._routes, channels, self._publisher_id, self._epoch, self._run, ts_recv)
+
+
+def _dropped(envelope: Envelope) -> tuple[int, int, int]:
+    try:
+        dropped = msgspec.json.decode(envelope.payload, type=Dropped)
+    except msgspec.DecodeError as error:
+        raise BadEnvelope(f"payload of KIND_DROPPED: {error}") from None
+    return dropped.first, dropped.last, dropped.count
 
 
 def _violation(envelope: Envelope) -> str:

@@ -32,14 +32,22 @@ class Continuity:
         """True where `sequence` was consumed before."""
         return sequence <= self.last
 
-    def dropped(self, sequence: int, first: int, last: int, count: int) -> None:
+    def dropped(self, sequence: int, first: int, last: int, count: int) -> bool:
         """Note a KIND_DROPPED envelope: `count` sequences within `first` to `last` will not come, others there may.
 
-        Its own `sequence` may be one of those, or one of its own between envelopes that do come.
+        Its own `sequence` may be one of those, or one of its own between envelopes that do come. False where all of them
+        came: the session manager did not know yet that we have them.
         """
+        if last <= self.last:
+            return False
         self._declared.append((first, last, count))
         if not any(first <= sequence <= last for first, last, _ in self._declared):
             self._markers.append(sequence)
+        return True
+
+    def overtaken(self, sequence: int) -> None:
+        """Note an envelope that came before the declarations of what was dropped before it (connection markers do)."""
+        self._markers.append(sequence)
 
     def consume(self, sequence: int) -> Missing | None:
         """Consume a sequence above `last`. What is missing before it, beyond what was declared as dropped."""

@@ -202,6 +202,23 @@ async def test_declared_drops_and_repetitions_are_not_gaps(tmp_path, valkey):
         assert (rig.counts.duplicates, rig.counts.gaps) == (2, {})
 
 
+async def test_a_redial_that_declares_what_was_consumed_loses_nothing(tmp_path, valkey):
+    """After a broken stream the session manager drops what was not acknowledged: what we have is no loss to us."""
+    async with running(tmp_path, valkey, venue := Venue()) as rig:
+        first = rig.pusher()
+        await first.send(envelope(1, BOOK, SNAPSHOT), *trades(2, 4))
+        await first.answer()
+        await until(lambda: rig.counts.frames["data"] == 4)
+        again = rig.pusher()
+        await again.send(
+            envelope(1, BOOK, {"first": 1, "last": 1, "count": 1}, kind=raw.KIND_DROPPED),
+            envelope(4, TRADES, {"first": 2, "last": 4, "count": 3}, kind=raw.KIND_DROPPED), *trades(5, 5),
+        )  # fmt: skip
+        await again.acked(5)
+        assert (rig.counts.gaps, rig.counts.duplicates) == ({}, 2)
+        assert all(kind != raw.KIND_DROPPED for kind, _, _ in venue.told)
+
+
 async def test_a_normalizer_started_in_the_middle_of_an_epoch_declares_no_gap(tmp_path, valkey):
     """The first envelope may have any sequence: nothing was consumed before, nothing is known to be missing."""
     async with running(tmp_path, valkey) as rig:

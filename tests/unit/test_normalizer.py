@@ -86,6 +86,26 @@ def test_a_drop_does_not_cover_more_than_it_declares():
     assert consumed(continuity, 10) == Missing(7, 9)
 
 
+def test_a_connection_marker_may_overtake_the_declaration_of_a_drop():
+    """10 to 20 dropped except the marker 15, which comes first: no gap; with one more lost there is one."""
+    for lost_count, gap in ((5, None), (4, Missing(10, 20))):
+        continuity = Continuity(joined=False)
+        continuity.last = 9
+        continuity.overtaken(15)
+        continuity.dropped(19, 10, 19, 5)
+        continuity.dropped(20, 11, 20, lost_count)
+        assert consumed(continuity, 21) == gap
+
+
+def test_a_drop_of_what_came_is_nothing_new():
+    """A session manager whose stream broke declares what it had no acknowledgement for."""
+    continuity = Continuity(joined=False)
+    continuity.last = 9
+    assert not continuity.dropped(9, 3, 9, 4)
+    assert continuity.dropped(12, 8, 12, 3)
+    assert consumed(continuity, 13) is None
+
+
 def test_joining_an_epoch_misses_nothing_and_following_one_does():
     """Only who saw the previous epoch knows that the next starts at 1."""
     assert consumed(Continuity(joined=True), 50) is None
