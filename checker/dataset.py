@@ -77,13 +77,14 @@ def _books(verdict: Verdict, key: Key, rows: list[BookChange], events: list[list
         if str(event[0].action) == "R":
             book = {level: size for level, size in level_changes(event[1:], lots[key[1]]).items() if size}
             continue
+        index = by_id.get((event[0].sequence, event[0].ts_event), by_time.get(event[0].ts_event, -1))
+        if started >= 0 and index > last + 1:
+            _skipped(verdict, key, rows[last + 1 : index], book)
         for level, size in level_changes(event, lots[key[1]]).items():
             book[level] = size
-        index = by_id.get((event[0].sequence, event[0].ts_event), by_time.get(event[0].ts_event, -1))
         if index < 0:
-            verdict.fail(
-                "altered", f"{key} book update {event[0].sequence} at {event[0].ts_event} is not in the ledger"
-            )
+            where = f"{event[0].sequence} at {event[0].ts_event}"
+            verdict.fail("altered", f"{key} book update {where} is not in the ledger")
             continue
         started = index if started < 0 else started
         if index in seen:
@@ -97,16 +98,13 @@ def _books(verdict: Verdict, key: Key, rows: list[BookChange], events: list[list
                 verdict.fail(
                     "altered", f"{key} {level} is {book.get(level)}, ledger line {rows[index].line} says {size}"
                 )
-    _missing(verdict, key, rows, seen, started)
+    _skipped(verdict, key, rows[last + 1 :] if started >= 0 else rows, book)
 
 
-def _missing(verdict: Verdict, key: Key, rows: list[BookChange], seen: set[int], started: int) -> None:
-    # An update whose levels all already stood so (or removed nothing) leaves no record: replay to know.
-    state: dict[tuple[str, Decimal], Decimal] = {}
-    for i, row in enumerate(rows):
-        effect = any(state.get(level) != size and (size or level in state) for level, size in row.levels.items())
-        state.update(row.levels)
-        if row.received and effect and i not in seen and (i >= started >= 0 or not seen):
+def _skipped(verdict: Verdict, key: Key, rows: list[BookChange], book: dict[tuple[str, Decimal], Decimal]) -> None:
+    # An update that leaves every level as it stood has no record: only what the book does not show is lost.
+    for row in rows:
+        if row.received and any(book.get(level, Decimal(0)) != size for level, size in row.levels.items()):
             verdict.fail("lost", f"{key} book update {row.sequence}, ledger line {row.line}")
 
 

@@ -81,9 +81,11 @@ class StreamCheck:
                     verdict.fail("lost", f"{key} trade {trade.sequence}, ledger line {trade.line}")
         for key, changes in self.ledger.books.items():
             have = self._union_books[key]
+            books = [lane.book for lane in self._channels.values() if lane.key == key and lane.book]
             for change in _span_books(changes, have):
                 verdict.checked["MBO"] += 1
-                if change.received and change.line not in have:
+                after_all = change.line > max(have) and any(not _has_effect(change, book) for book in books)
+                if change.received and change.line not in have and not after_all:
                     verdict.fail("lost", f"{key} book update {change.sequence}, ledger line {change.line}")
         return verdict
 
@@ -136,49 +138,49 @@ class StreamCheck:
         if not flags & F_LAST:
             verdict.fail("altered", f"{channel}: F_LAST missing on the last record")
         verdict.checked["MBO"] += 1
+        lane.key = key
         if str(records[0].action) == "R":
             lane.book = {level: size for level, size in level_changes(records[1:], lot).items() if size}
             lane.doubtful, lane.declared = bool(flags & F_MAYBE_BAD_BOOK), True
             return
-        stated = level_changes(records, lot)
-        for level, size in stated.items():
+        found = self._find(key, records[0])
+        trusted = not flags & F_MAYBE_BAD_BOOK
+        if trusted and found is not None and lane.position >= 0:
+            self._skipped(verdict, lane, key, channel, found)
+        for level, size in level_changes(records, lot).items():
             lane.book[level] = size
             if not size:
                 del lane.book[level]
-        if not flags & F_MAYBE_BAD_BOOK:
-            self._compare(verdict, lane, key, channel, records[0], stated)
+        if trusted:
+            self._compare(verdict, lane, key, channel, records[0], found)
 
-    def _compare(
-        self,
-        verdict: Verdict,
-        lane: _Lane,
-        key: Key,
-        channel: str,
-        first: Any,
-        stated: dict[tuple[str, Decimal], Decimal],
-    ) -> None:
-        rows, index = self.ledger.books.get(key, []), self._book_index.get(key, {})
-        found = index.get((first.sequence, first.ts_event), index.get((0, first.ts_event)))
+    def _find(self, key: Key, first: Any) -> int | None:
+        index = self._book_index.get(key, {})
+        return index.get((first.sequence, first.ts_event), index.get((0, first.ts_event)))
+
+    def _skipped(self, verdict: Verdict, lane: _Lane, key: Key, channel: str, found: int) -> None:
+        """The updates between the last one and this: one that leaves the book as it stood has no record."""
+        rows = self.ledger.books[key][lane.position + 1 : found]
+        effective = [row for row in rows if _has_effect(row, lane.book)]
+        self._union_books[key].update(row.line for row in rows if not _has_effect(row, lane.book))
+        if effective and not lane.declared:
+            verdict.fail(
+                "undeclared_gap", f"{channel}: {len(effective)} updates missing, first {effective[0].sequence}"
+            )
+
+    def _compare(self, verdict: Verdict, lane: _Lane, key: Key, channel: str, first: Any, found: int | None) -> None:
         if found is None:
             verdict.fail("altered", f"{channel}: book update {first.sequence} at {first.ts_event} is not in the ledger")
             return
-        truth = rows[found]
+        truth = self.ledger.books[key][found]
         if found == lane.position:
             verdict.fail("duplicated", f"{channel}: book update {truth.sequence}")
         elif found < lane.position:
             verdict.fail("reordered", f"{channel}: book update {truth.sequence}")
-        elif lane.position >= 0 and not lane.declared:
-            # An update that changed nothing in the book has no record, so only one with effect can be missing.
-            missing = [row for row in rows[lane.position + 1 : found] if _has_effect(row, lane.book, stated)]
-            if missing:
-                verdict.fail(
-                    "undeclared_gap", f"{channel}: {len(missing)} book updates missing before {truth.sequence}"
-                )
         for level, size in truth.levels.items():
             if lane.book.get(level, Decimal(0)) != size:
-                verdict.fail(
-                    "altered", f"{channel}: {level} is {lane.book.get(level)} after {truth.sequence}, expected {size}"
-                )
+                got = lane.book.get(level)
+                verdict.fail("altered", f"{channel}: {level} is {got} after {truth.sequence}, expected {size}")
         lane.position, lane.declared = max(found, lane.position), False
         self._union_books[key].add(truth.line)
 
@@ -192,10 +194,8 @@ def _index(rows: list[BookChange]) -> dict[tuple[int, int], int]:
     return index
 
 
-def _has_effect(
-    row: BookChange, book: dict[tuple[str, Decimal], Decimal], stated: dict[tuple[str, Decimal], Decimal]
-) -> bool:
-    return any(level not in stated and book.get(level, Decimal(0)) != size for level, size in row.levels.items())
+def _has_effect(row: BookChange, book: dict[tuple[str, Decimal], Decimal]) -> bool:
+    return any(book.get(level, Decimal(0)) != size for level, size in row.levels.items())
 
 
 def _difference(truth: Trade, records: list[Any], lot: Decimal) -> str:
