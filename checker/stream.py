@@ -13,7 +13,10 @@ from checker.recording import Item
 from checker.records import Symbols, decode, level_changes, price
 from checker.verdict import Verdict
 
-F_SNAPSHOT, F_MAYBE_BAD_BOOK, F_LAST = 32, 4, 128
+F_MAYBE_BAD_BOOK, F_LAST = 4, 128
+
+TRADE_HOLES = ("trade_id", "trade_seq")
+"""Reasons of gap markers that claim missing trades, with the id that came instead in `got`."""
 
 
 @dataclass(slots=True)
@@ -25,6 +28,7 @@ class _Lane:
     seen: set[int] = field(default_factory=set)
     owed: set[int] = field(default_factory=set)
     declared: bool = False
+    claimed: int = -1
     epoch: tuple[str, str] | None = None
     count: int | None = None
     book: dict[tuple[str, Decimal], Decimal] = field(default_factory=dict)
@@ -61,8 +65,7 @@ class StreamCheck:
                 continue
             lane.count = None if lane.count is None else lane.count + 1
             if type(records[0]).__name__ == "ErrorMsg":
-                lane.declared = lane.doubtful = True
-                verdict.notes[str(records[0].err).split(" expected")[0]] += 1
+                self._gap(verdict, lane, schema, str(records[0].err))
             elif schema == "DEFINITION":
                 self._symbols[provider].learn(records[0])
             elif schema == "TRADES":
@@ -88,6 +91,15 @@ class StreamCheck:
                 if change.received and change.line not in have and not after_all:
                     verdict.fail("lost", f"{key} book update {change.sequence}, ledger line {change.line}")
         return verdict
+
+    def _gap(self, verdict: Verdict, lane: _Lane, schema: str, text: str) -> None:
+        fields = dict(part.split("=", 1) for part in text.split(" ") if "=" in part)
+        reason = fields.get("reason", "other")
+        lane.declared = lane.doubtful = True
+        verdict.notes[f"gap {reason}"] += 1
+        # Ids of trades rise by one without a hole in the ledger, so this claim can be checked at the next trade.
+        if schema == "TRADES" and reason in TRADE_HOLES:
+            lane.claimed = int(fields["got"])
 
     def _heartbeat(self, verdict: Verdict, lane: _Lane, channel: str, text: str) -> None:
         fields = dict(part.split("=", 1) for part in text.split(" ") if "=" in part)
@@ -120,6 +132,10 @@ class StreamCheck:
             verdict.notes["late_fill"] += 1
         elif index < lane.position:
             verdict.fail("reordered", f"{channel}: trade {truth.sequence} after {lane.position}")
+        elif lane.claimed == truth.sequence and index == lane.position + 1:
+            verdict.fail(
+                "false_gap", f"{channel}: a hole was declared before trade {truth.sequence}, and there is none"
+            )
         elif lane.position >= 0 and index > lane.position + 1:
             if lane.declared:
                 lane.owed.update(range(lane.position + 1, index))

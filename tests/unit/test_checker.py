@@ -107,6 +107,12 @@ def test_a_declared_gap_is_no_failure_of_the_lane_but_a_loss_of_both(ledger):
     assert _found(ledger, _items(trades, RIGHT[1], between=[(2, gap)]) + _items(*RIGHT, lane="REPLICA")) == {}
 
 
+def test_a_hole_declared_where_there_is_none_is_a_false_gap(ledger):
+    """A marker that claims missing trades between two neighbours is wrong."""
+    gap = markers.Gap("trade_seq", 3, 4).record(PID, IID, T0)
+    assert _found(ledger, _items(*RIGHT, between=[(3, gap)])) == {("stream PRIMARY", "false_gap"): 1}
+
+
 def test_a_late_trade_fills_its_declared_hole(ledger):
     """After a Gap marker a missing trade may come late; without one it is out of order."""
     late = [_trade(i) for i in (1, 2, 4, 3, 5, 6, 7, 8, 9, 10)]
