@@ -67,25 +67,33 @@ class Server:
         last = _last(first)
         await lane.offer(first)
         await context.write(PushResponse(acked_sequence=known))
+        writing = asyncio.Lock()
         async with asyncio.TaskGroup() as tasks:
-            acknowledging = tasks.create_task(_acknowledge(lane, epoch, known, context))
-            async for request in requests:
-                protovalidate.validate(request)
-                if (request.provider, request.instance, request.epoch) != (provider, self._instance, epoch):
-                    raise Refused("provider, instance or epoch changed within a stream")
-                last = _last(request)
-                await lane.offer(request)
-            # The sender is done: it gets its last acknowledgement before the stream ends.
-            while lane.durable(epoch) < last:
-                await lane.advanced(epoch, lane.durable(epoch))
-            acknowledging.cancel()
+            acknowledging = tasks.create_task(_acknowledge(lane, epoch, known, context, writing))
+            try:
+                async for request in requests:
+                    protovalidate.validate(request)
+                    if (request.provider, request.instance, request.epoch) != (provider, self._instance, epoch):
+                        raise Refused("provider, instance or epoch changed within a stream")
+                    last = _last(request)
+                    await lane.offer(request)
+                # The sender is done: it gets its last acknowledgement before the stream ends.
+                while lane.durable(epoch) < last:
+                    await lane.advanced(epoch, lane.durable(epoch))
+            finally:
+                # A write cancelled half-way leaves a call that neither ends nor takes another write (grpcio 1.85).
+                async with writing:
+                    acknowledging.cancel()
         await context.write(PushResponse(acked_sequence=lane.durable(epoch)))
 
 
-async def _acknowledge(lane: Lane, epoch: int, sent: int, context: grpc.aio.ServicerContext) -> None:
+async def _acknowledge(
+    lane: Lane, epoch: int, sent: int, context: grpc.aio.ServicerContext, writing: asyncio.Lock
+) -> None:
     while True:
         sent = await lane.advanced(epoch, sent)
-        await context.write(PushResponse(acked_sequence=sent))
+        async with writing:
+            await context.write(PushResponse(acked_sequence=sent))
 
 
 def _last(request: PushRequest) -> int:
