@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Self
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -15,7 +16,7 @@ from penstock import clock
 from penstock.cli.process import Process
 from penstock.cli.stack import Lane, Stack
 
-SCHEMAS: Final = (("TRADES", "trades/s"), ("MBO", "book/s"), ("MBP_1", "top/s"), ("STATISTICS", "stats/s"))
+SCHEMAS: Final = (("TRADES", "trades"), ("MBO", "book"), ("MBP_1", "top"), ("STATISTICS", "stats"))
 EVENTS_SHOWN: Final = 7
 
 
@@ -84,13 +85,17 @@ class View:
 
     def render(self) -> Group:
         """The table and the history."""
-        table = Table(title=Text(f"penstock · {self.headline}", style="bold"), title_justify="left", expand=False)
-        for heading in ("provider", "lane", "session", "frames/s"):
-            table.add_column(heading, justify="right" if heading == "frames/s" else "left", no_wrap=True)
-        for _, heading in SCHEMAS:
+        table = Table(
+            title=Text(f"penstock · {self.headline}", style="bold"),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for heading in ("provider", "lane", "session"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("frames/s", *(name for _, name in SCHEMAS), "gaps", "refused", "p50 ms", "p99 ms"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for heading in ("gaps", "quar.", "p50 ms", "p99 ms", "in use"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         for lane in self.stack.lanes:
             table.add_row(*self._row(lane))
         stored = [
@@ -109,7 +114,7 @@ class View:
         if session.pid is None:
             state = Text("down", style="bold red")
         elif session.metric("penstock_connections_up") > 0:
-            state = Text("up" + (f" (start {session.starts})" if session.starts > 1 else ""), style="green")
+            state = Text("up" + (f", start {session.starts}" if session.starts > 1 else ""), style="green")
         else:
             state = Text("connecting", style="yellow")
         frames = self._rates.of(f"{name}/frames", session.metric("penstock_frames_total"))
@@ -133,7 +138,7 @@ class View:
             return "", "", ""
         return (
             f"{feed.get('latency_p50_us', 0) / 1000:.1f}", f"{feed.get('latency_p99_us', 0) / 1000:.1f}",
-            Text("◀ in use", style="bold cyan"),
+            Text("◀ used", style="bold cyan"),
         )  # fmt: skip
 
     def _strategy(self) -> str:

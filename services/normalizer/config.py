@@ -27,7 +27,7 @@ class NormalizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     instance: Literal["PRIMARY", "REPLICA"]
     listen: str
     redis: tuple[str, ...]
-    quarantine_dir: str = "quarantine"
+    quarantine_dir: str = ".penstock/quarantine"
     quarantine_bytes: int = 64 * 1024 * 1024
     metrics_port: int = 0
 

@@ -70,7 +70,9 @@ class Pipeline:
         self._state = state
         self._publisher_id = info.publisher.publisher_id
         self._run = run
-        self._routes = Routes(instance, info.segment)
+        self._routes = Routes(
+            instance, info.segment, lambda route: state.channel(route.schema, route.instrument_id, route.channel)
+        )
         self._epoch = 0
         self._continuity = Continuity(joined=True)
         self._connections: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from penstock.channels import Channel
 
@@ -32,8 +32,10 @@ class Route:
 class Routes:
     """All routes of one provider and instance, by schema and venue channel."""
 
-    def __init__(self, instance: str, segment: str) -> None:
+    def __init__(self, instance: str, segment: str, found: Callable[[Route], None] | None = None) -> None:
+        """`found` is called with each new route."""
         self._instance = instance
+        self._found = found
         self._segment = segment
         self._routes: dict[tuple[str, str], Route] = {}
 
@@ -51,4 +53,6 @@ class Routes:
             # Bytes 4 to 8 of every DBN record header are its instrument_id.
             route = Route(name, schema, channel, int.from_bytes(data[4:8], "little"))
             self._routes[schema, channel] = route
+            if self._found is not None:
+                self._found(route)
         return route

@@ -13,14 +13,14 @@ from penstock import telemetry
 from penstock.provider import Message, Normalizer
 from penstock.timestamps import NS_PER_S
 
-IMAGES_EVERY_S: Final = 30
+IMAGES_EVERY_S: Final = 5
 DEFINITIONS_EVERY_S: Final = 60
 
 
 class Rounds:
     """Asked once a second (by a heartbeat's `ts_recv`, UNIX ns), gives what is due.
 
-    A round of images starts every 30 s, or when the one before has come to its end, and gives a thirtieth of the books
+    A round of images starts every 5 s, or when the one before has come to its end, and gives a fifth of the books
     (as many as that had) each time, at least one. A normalizer that yields lazily builds just these, at that moment. An
     exception of the normalizer ends the round and is logged.
     """

@@ -1,6 +1,7 @@
 """Redis keys for late joiners: every definition, and the last snapshot of each book.
 
 - hash `DEFINITION.<PROVIDER>`: raw symbol → InstrumentDefMsg (520 bytes)
+- hash `CHANNELS.<PROVIDER>`: `<SCHEMA> <instrument_id>` → the encoded venue channels that carry it, separated by spaces
 - string `SNAPSHOT.<INSTANCE>.MBO.<PROVIDER>.<encoded channel>` → snapshot message, gone after 120 s
 
 Written by a client of its own beside the hot path: the newest value of each key waits until it is written, so an outage
@@ -27,7 +28,7 @@ SNAPSHOT_EXPIRY_S: Final = 120
 DEFINITION_PREFIX: Final = "definition."
 _DEADLINE_S: Final = 1.0
 _RETRY_S: Final = 1.0
-_DEFINITIONS_A_WRITE: Final = 256
+_FIELDS_A_WRITE: Final = 256
 
 
 def is_snapshot(data: bytes) -> bool:
@@ -43,6 +44,9 @@ class State:
         self._definitions_key = f"DEFINITION.{segment}"
         self._snapshot_prefix = f"SNAPSHOT.{instance}.MBO.{segment}."
         self._definitions: dict[str, bytes] = {}
+        self._channels_key = f"CHANNELS.{segment}"
+        self._channels: dict[str, bytes] = {}
+        self._waiting_channels: dict[str, bytes] = {}
         self._snapshots: dict[str, bytes] = {}
         self._node: Node | None = None
         self._wake = asyncio.Event()
@@ -59,6 +63,14 @@ class State:
     def snapshot(self, channel: str, data: bytes) -> None:
         """Keep the snapshot message of one venue channel's book."""
         self._snapshots[self._snapshot_prefix + encode(channel)] = data
+        self._idle.clear()
+        self._wake.set()
+
+    def channel(self, schema: str, instrument_id: int, channel: str) -> None:
+        """Note that a venue channel carries a schema of an instrument."""
+        field = f"{schema} {instrument_id}"
+        known = self._channels.get(field, b"").split()
+        self._channels[field] = self._waiting_channels[field] = b" ".join(sorted({*known, encode(channel).encode()}))
         self._idle.clear()
         self._wake.set()
 
@@ -102,9 +114,13 @@ class State:
 
     async def _write(self, clients: _Clients) -> None:
         while self._definitions:
-            batch = dict(list(self._definitions.items())[:_DEFINITIONS_A_WRITE])
+            batch = dict(list(self._definitions.items())[:_FIELDS_A_WRITE])
             await clients.run("HSET", self._definitions_key, *chain.from_iterable(batch.items()))
             _forget(self._definitions, batch)
+        while self._waiting_channels:
+            channels = dict(list(self._waiting_channels.items())[:_FIELDS_A_WRITE])
+            await clients.run("HSET", self._channels_key, *chain.from_iterable(channels.items()))
+            _forget(self._waiting_channels, channels)
         while self._snapshots:
             key, data = next(iter(self._snapshots.items()))
             await clients.run("SET", key, data, "EX", SNAPSHOT_EXPIRY_S)

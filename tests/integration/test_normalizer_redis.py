@@ -224,7 +224,7 @@ async def test_a_slow_redis_bounds_what_is_in_flight(tmp_path, server, monkeypat
 async def test_a_user_with_only_the_rights_it_needs_publishes(tmp_path):
     """AUTH by ACL: a user that may publish on its pattern and write its keys is enough; a wrong password ends the start
     with one line that does not show it."""
-    rights = "~DEFINITION.* ~SNAPSHOT.* resetchannels &MARKET_DATA.* -@all +publish +set +hset"
+    rights = "~DEFINITION.* ~CHANNELS.* ~SNAPSHOT.* resetchannels &MARKET_DATA.* -@all +publish +set +hset"
     server = Server(tmp_path)
     await server.up()
     try:
@@ -268,6 +268,21 @@ async def test_a_refused_publish_is_counted_and_declared(tmp_path, server):
             assert first[1] == dbn.RTYPE_ERROR or first[44:48] == (3).to_bytes(4, "little")
 
 
+async def has_both(client) -> bool:
+    return await client.hlen("CHANNELS.DERIBIT") == 2
+
+
+async def test_a_late_joiner_finds_the_channels_of_an_instrument(tmp_path, server):
+    """The hash CHANNELS.<PROVIDER> names every venue channel that carries a schema of an instrument."""
+    async with running(tmp_path, server.url) as rig, redis.asyncio.Redis.from_url(server.url) as client:
+        await rig.pusher().send(envelope(1, TRADES, {"id": 1}), envelope(2, BOOK, SNAPSHOT))
+        await until(lambda: has_both(client))
+        fields = await client.hgetall("CHANNELS.DERIBIT")
+    assert {field.split()[0]: value for field, value in fields.items()} == {
+        b"TRADES": TRADES.encode(), b"MBO": BOOK.encode(),
+    }  # fmt: skip
+
+
 async def agreed(clients) -> bool:
     infos = [await client.execute_command("CLUSTER", "INFO") for client in clients]
     return all(b"cluster_state:ok" in info and b"cluster_known_nodes:2" in info for info in infos)
@@ -302,7 +317,7 @@ async def test_a_cluster_takes_messages_on_any_node_and_keys_on_theirs(tmp_path)
                 *(envelope(2 + n, f"book.{symbol}", SNAPSHOT) for n, symbol in enumerate(symbols)),
             )
             await until(lambda: len(seen.messages) == 16)
-            await until(lambda: written(clients, 9))
+            await until(lambda: written(clients, 10))
             assert all([await c.keys() for c in clients])
         for client in clients:
             await client.aclose()
