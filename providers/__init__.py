@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -46,3 +48,11 @@ def normalizer_class(name: str) -> type[Normalizer]:
     """The provider's Normalizer class."""
     info(name)
     return cast("type[Normalizer]", import_module(f"providers.{name}.normalizer").Normalizer)
+
+
+def offline_definitions(name: str, symbols: Iterable[str]) -> dict[str, bytes]:
+    """Raw channel → body of instrument lists for recordings that hold none; empty where the provider knows nothing."""
+    if find_spec(f"providers.{info(name).name}.offline") is None:
+        return {}
+    found: dict[str, bytes] = import_module(f"providers.{name}.offline").offline(symbols)
+    return found

@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self, cast
 from urllib.parse import parse_qs, urlsplit
@@ -29,10 +29,13 @@ from penstock.timestamps import utc_day
 from services.normalizer.accounting import Accounting
 from services.normalizer.counts import Counts
 from simulator import captures
+from simulator.recording import Recording
 
 _SPOOL_BYTES: Final = 32 * 1024 * 1024
 _COMPRESSION_LEVEL: Final = 3
 _SUFFIX: Final = ".dbn.zst"
+_HEAD_FRAMES: Final = 100
+"""Recorders fetch instrument lists before anything else."""
 _SYMBOL_PARAMETERS: Final = ("symbol", "product_id", "instrument_name", "currency")
 
 
@@ -49,6 +52,7 @@ class Summary(msgspec.Struct, frozen=True):
     """The account of one recording: `frames` = `data` + `control` + the sum of `quarantined`, exactly.
 
     `records` is by schema, `gaps` by reason, `quarantined` by reason with `refusals` naming the first of each.
+    `definitions` says where the instruments' lots and ticks come from.
     """
 
     frames: int
@@ -58,6 +62,7 @@ class Summary(msgspec.Struct, frozen=True):
     refusals: dict[str, str]
     records: dict[str, int]
     gaps: dict[str, int]
+    definitions: str
     outputs: tuple[Output, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +78,9 @@ def normalize_capture(
     With `output_path` (its name ends in .dbn.zst) each schema goes to a file of its own: `OUT.trades.dbn.zst`, or
     `OUT.dbn.zst` itself where there is one schema only. `definitions` is a file that holds the venue's instrument list,
     as the JSON body of its REST answer or as a recording that contains one; it is read first, at the time of the first
-    frame. Raises ConfigError for names that mean nothing and captures.CaptureError for files that cannot be read.
+    frame. Without it, a recording that holds no instrument list is read with what the provider knows offline, which the
+    summary says in `definitions`. Raises ConfigError for names that mean nothing and captures.CaptureError for
+    files that cannot be read.
     """
     if output_path is not None and not output_path.name.endswith(_SUFFIX):
         raise ConfigError(f"--output is {str(output_path)!r}, expected a name that ends in {_SUFFIX}")
@@ -85,7 +92,10 @@ def normalize_capture(
         if first is None:
             return run.summary(())
         if definitions is not None:
-            run.define(definitions, first.ts_recv)
+            run.define(_definitions(definitions, info), first.ts_recv, f"--definitions is {str(definitions)!r}")
+        elif not _defines(info, paths):
+            known = providers.offline_definitions(provider, Recording(list(captures.read(paths, provider))).symbols())
+            run.define(list(known.items()), first.ts_recv, f"{provider}'s offline definitions")
         for sequence, frame in enumerate(chain((first,), frames), 1):
             run.consume(_envelope(frame, sequence, payloads))
         outputs = run.write(output_path) if output_path is not None else ()
@@ -133,6 +143,12 @@ def _definitions(path: Path, info: ProviderInfo) -> list[tuple[str, bytes]]:
     return [(session.definitions()[0].channel, content)]
 
 
+def _defines(info: ProviderInfo, paths: Sequence[Path]) -> bool:
+    """Whether the recording itself holds an instrument list: looked for among the REST answers of its start."""
+    head = islice(captures.read(paths, info.name), _HEAD_FRAMES)
+    return any(frame.kind == "rest" and info.schema_of(rest_channel(frame.url)) == "DEFINITION" for frame in head)
+
+
 class _Spool(NamedTuple):
     """The records of one schema so far, and the instruments they are of."""
 
@@ -152,6 +168,7 @@ class _Run:
         self._spools: dict[str, _Spool] = {}
         self._symbols: dict[int, str] = {}
         self._first = self._last = 0
+        self._source = "the recording"
 
     def __enter__(self) -> Self:
         return self
@@ -160,13 +177,15 @@ class _Run:
         for spool in self._spools.values():
             spool.file.close()
 
-    def define(self, path: Path, ts_recv: int) -> None:
-        """Read an instrument list from a file of its own, which is not part of the account of frames."""
-        for channel, body in _definitions(path, self._info):
+    def define(self, bodies: Sequence[tuple[str, bytes]], ts_recv: int, source: str) -> None:
+        """Take instrument lists from elsewhere, which are not part of the account of frames."""
+        for channel, body in bodies:
             self.consume(Envelope(ts_recv=ts_recv, channel=channel, kind=KIND_FRAME, payload=body))
         if self._refusals:
-            raise ConfigError(f"--definitions is {str(path)!r}: {'; '.join(self._refusals.values())}")
+            raise ConfigError(f"{source}: {'; '.join(self._refusals.values())}")
         self._counts.frames.clear()
+        if bodies:
+            self._source = source.removeprefix("--definitions is ")
 
     def consume(self, envelope: Envelope) -> None:
         self._first = self._first or envelope.ts_recv
@@ -213,7 +232,8 @@ class _Run:
         return Summary(
             frames=sum(frames.values()), data=frames["data"], control=frames["control"],
             quarantined=_sorted(self._counts.quarantined), refusals=_sorted(self._refusals),
-            records=_sorted(self._counts.records), gaps=_sorted(self._counts.gaps), outputs=outputs,
+            records=_sorted(self._counts.records), gaps=_sorted(self._counts.gaps), definitions=self._source,
+            outputs=outputs,
         )  # fmt: skip
 
 

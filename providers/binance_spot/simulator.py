@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, Final
 
 import msgspec
 from aiohttp import web
 
 from penstock import clock
+from providers.binance_spot.offline import offline
 from simulator import ledger
 from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
@@ -39,7 +39,6 @@ _INFO_WEIGHT: Final = 20
 
 _EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
 _MAX_QUANTITY: Final = "9000.00000000"
-_REFERENCE: Final = Path(__file__).with_name("reference.json")
 
 
 class Call(msgspec.Struct):
@@ -72,10 +71,9 @@ def acknowledge(text: str) -> list[str]:
 
 
 def definitions_for(symbols: list[str]) -> dict[str, str]:
-    """REST path → body, for recordings that lack definitions: what reference.json has of these symbols."""
-    reference = msgspec.json.decode(_REFERENCE.read_bytes())
-    reference["symbols"] = [entry for entry in reference["symbols"] if entry["symbol"] in symbols]
-    return {_EXCHANGE_INFO: msgspec.json.encode(reference).decode()} if reference["symbols"] else {}
+    """REST path → body, for recordings that lack definitions."""
+    bodies = list(offline(symbols).values())
+    return {_EXCHANGE_INFO: bodies[0].decode()} if bodies else {}
 
 
 class Simulator(Venue):

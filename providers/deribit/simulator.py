@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from providers.deribit import rpc, wire
+from providers.deribit.offline import offline
 from providers.deribit.rpc import Client, Request, acknowledge
 from simulator import ledger
 from simulator.conflation import Conflation, Window
@@ -27,7 +28,13 @@ _TICKS_PER_WINDOW: Final = 2  # of 50 ms
 _NS_PER_MS: Final = 1_000_000
 _INTERVALS: Final = ("raw", "100ms")
 
-__all__ = ["Simulator", "acknowledge"]
+__all__ = ["Simulator", "acknowledge", "definitions_for"]
+
+
+def definitions_for(symbols: list[str]) -> dict[str, str]:
+    """REST path → body, for recordings that lack definitions."""
+    bodies = list(offline(symbols).values())
+    return {"/api/v2/public/get_instruments": bodies[0].decode()} if bodies else {}
 
 
 @dataclass(slots=True)
