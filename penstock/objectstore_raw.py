@@ -16,9 +16,13 @@ from typing import Final, NamedTuple
 from isal import igzip
 
 from penstock import channels
+from penstock.timestamps import NS_PER_S
 
 SESSION: Final = "session"
 """The channel, under schema SYSTEM, of what a session manager observed: connections, drops, holes."""
+
+PLAUSIBLE_NS: Final = 15 * 60 * NS_PER_S
+"""A payload time further than this from its receive time is not believed: the receive time stands in for it."""
 
 HEADER: Final = b"ts_recv,epoch,connection,sequence,payload\n"
 COALESCED_HEADER: Final = b"ts_recv,instance,epoch,connection,sequence,payload\n"
@@ -39,6 +43,11 @@ class Row(NamedTuple):
     connection: int
     sequence: int
     payload: bytes
+
+
+def payload_time(ts_event: int, ts_recv: int) -> int:
+    """Where a row stands in time (UNIX ns): at its payload's own time, unless that is 0 or not to be believed."""
+    return ts_event if ts_event and -PLAUSIBLE_NS <= ts_event - ts_recv <= PLAUSIBLE_NS else ts_recv
 
 
 class Partition(NamedTuple):

@@ -30,6 +30,7 @@ from penstock.errors import Terminal
 
 READY_S = 40.0
 DRAIN_S = 2.5
+DRAINED_S = 120.0
 
 SQL = """
 SELECT provider, symbol, count(*) AS trades, min(price) / 1e9 AS low, max(price) / 1e9 AS high,
@@ -114,6 +115,7 @@ async def _live(options: Options, stack: Stack, view: View, outcome: Outcome) ->
         await _close(endpoints)
     view.headline = "draining"
     await asyncio.sleep(DRAIN_S)
+    await _drained(stack)
 
 
 async def _market(options: Options, stack: Stack) -> tuple[Process, dict[str, Endpoint]]:
@@ -144,6 +146,15 @@ def _strategy(options: Options, stack: Stack, endpoints: dict[str, Endpoint]) ->
         "strategies.run", "--strategy", "imbalance", "--redis", stack.redis, "--instruments", ",".join(instruments),
         "--trades-log", str(options.directory / "trades.jsonl"),
     ]  # fmt: skip
+
+
+async def _drained(stack: Stack) -> None:
+    """Until every session manager has handed over what it holds, at most DRAINED_S: a replay can outrun two cores."""
+    deadline = clock.monotonic_s() + DRAINED_S
+    while clock.monotonic_s() < deadline:
+        if not any(lane.session_manager.metric("penstock_queue_bytes") for lane in stack.lanes):
+            return
+        await asyncio.sleep(0.25)
 
 
 def _symbols(provider: str, endpoints: dict[str, Endpoint]) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ class Process:
                 async with asyncio.timeout(delay):
                     await self._stop.wait()
 
-    async def stop(self, grace_s: float = 8.0) -> None:
+    async def stop(self, grace_s: float = 30.0) -> None:
         """SIGTERM, and SIGKILL after `grace_s`."""
         self._stop.set()
         if (process := self._process) is None or process.returncode is not None:

@@ -18,14 +18,11 @@ import msgspec
 from isal import isal_zlib
 
 from penstock.channels import encode
-from penstock.objectstore_raw import HEADER, MAX_CHANNEL_BYTES, SESSION, Partition, row
+from penstock.objectstore_raw import HEADER, MAX_CHANNEL_BYTES, PLAUSIBLE_NS, SESSION, Partition, payload_time, row
 from penstock.provider import CONTROL, Payloads, ProviderInfo
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope
 from penstock.timestamps import NS_PER_S, utc_day
-
-PLAUSIBLE_NS: Final = 15 * 60 * NS_PER_S
-"""A payload time further than this from its receive time is not believed: the receive time stands in for it."""
 
 AHEAD_NS: Final = 2 * NS_PER_S
 """How far the watermark may be ahead of receive time: more than the clocks of a venue and a receiver are apart
@@ -176,8 +173,7 @@ class Chunker:
         ts_recv, kind = envelope.ts_recv, envelope.kind
         if kind == raw_pb2.KIND_FRAME:
             channel, payload = envelope.channel, envelope.payload
-            event = self._merge_key(channel, payload).ts_event
-            at = event if -PLAUSIBLE_NS <= event - ts_recv <= PLAUSIBLE_NS else ts_recv
+            at = payload_time(self._merge_key(channel, payload).ts_event, ts_recv)
             self._advance(min(at, ts_recv + AHEAD_NS))
             schema = self._schema_of(channel)
             if len(channel) * 3 > MAX_CHANNEL_BYTES < len(encode(channel)):

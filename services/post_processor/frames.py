@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from penstock.objectstore_raw import Row
+from penstock.objectstore_raw import Row, payload_time
 from penstock.provider import Payloads
 from penstock.timestamps import NS_PER_S
 from services.post_processor.database import fill, read
@@ -95,7 +95,7 @@ class Frames:
     def _timed(self, channel: str, rows: Iterable[Row]) -> Iterator[Timed]:
         for row in rows:
             ts_event, sequence, _ = self._merge_key(channel, row.payload)
-            yield Timed(ts_event or row.ts_recv, sequence, row)
+            yield Timed(payload_time(ts_event, row.ts_recv), sequence, row)
 
 
 def in_venue_order(rows: Iterable[Timed]) -> Iterator[Timed]:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from penstock.objectstore_raw import Row
+from penstock.objectstore_raw import Row, payload_time
 from penstock.provider import MergeKey, Payloads
 from services.post_processor.database import fill, read
 
@@ -137,9 +137,11 @@ def _keyed(
         else:
             key = payloads.merge_key(channel, payload)
         ts_event, venue_sequence, identity = key
+        if payload_time(ts_event, ts_recv) != ts_event:
+            ts_event = 0
         if len(identity) > 32:
             identity = blake2b(identity, digest_size=32).digest()
         yield (
-            lane, epoch, connection, sequence, ts_recv, ts_event if ts_event < 2**63 else 0,
+            lane, epoch, connection, sequence, ts_recv, ts_event,
             venue_sequence if venue_sequence < 2**63 else 0, identity, payload,
         )  # fmt: skip

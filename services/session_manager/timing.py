@@ -26,4 +26,4 @@ class Timing:
     overlap_s: float = 2.0
     definitions_s: float = 60.0
     definitions_wait_s: float = 10.0
-    drain_s: float = 5.0
+    drain_s: float = 20.0

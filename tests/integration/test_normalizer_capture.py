@@ -103,10 +103,11 @@ def test_definitions_may_come_from_a_file_of_their_own(capture, tmp_path):
     (capture / "BINANCE.0").rename(listed)
     body.write_text(json.dumps(instruments("BTCUSDT"), indent=1))
     without = normalize_capture([capture], "binance_spot", None)
-    assert "TRADES" not in without.records
+    assert without.definitions == "binance_spot's offline definitions"
     for definitions in (listed, body):
         summary = normalize_capture([capture], "binance_spot", None, definitions)
         assert (summary.frames, summary.records["TRADES"], summary.outputs) == (4, 3, ())
+        assert summary.definitions == repr(str(definitions))
 
 
 def test_what_cannot_work_is_said_before_anything_is_written(capture, tmp_path):

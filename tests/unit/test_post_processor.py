@@ -113,12 +113,25 @@ def test_primary_is_preferred_and_hours_are_counted(work: Any) -> None:
     """Rows of both lanes come from PRIMARY; the hour's figures add up."""
     hour = 3600 * 10**9
     lanes = [[[b"1 a", b"1 a", b"%d b" % hour]], [[b"1 a", b"2 c"]]]
-    merged = MergedChannel(work, Payloads(), "c", received(lanes))
+    rows = [
+        (lane, row._replace(ts_recv=hour + 1) if row.payload.endswith(b" b") else row) for lane, row in received(lanes)
+    ]
+    merged = MergedChannel(work, Payloads(), "c", rows)
     assert [(row.lane, row.payload) for row in merged.rows()] == [
         (0, b"1 a"), (0, b"1 a"), (1, b"2 c"), (0, b"%d b" % hour)
     ]  # fmt: skip
     assert [tuple(counted) for counted in merged.hours()] == [(0, 2, 2, 3, 1, 1, 1), (1, 1, 0, 1, 0, 1, 0)]
-    assert merged.connections() == [Connection(0, 1, 1, 1003, 1009), Connection(1, 1, 1, 1004, 1007)]
+    assert merged.connections() == [Connection(0, 1, 1, 1003, hour + 1), Connection(1, 1, 1, 1004, 1007)]
+
+
+def test_a_time_that_cannot_be_believed_orders_nothing(work: Any) -> None:
+    """A message that claims to be of another year stands where it was received."""
+    rows = received([[[b"1 a", b"%d far" % 2**62, b"2 b"]]])
+    assert [row.payload for row in MergedChannel(work, Payloads(), "c", rows).rows()] == [
+        b"1 a",
+        b"2 b",
+        b"%d far" % 2**62,
+    ]
 
 
 def test_sessions_are_never_copies_of_each_other(work: Any) -> None:
