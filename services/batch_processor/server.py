@@ -50,6 +50,9 @@ class Server:
             refusal = grpc.StatusCode.INVALID_ARGUMENT, group
         except* SpoolFailed as group:
             refusal = grpc.StatusCode.UNAVAILABLE, group
+        except* grpc.aio.BaseError:
+            # The peer went while an acknowledgement was being written: it is told again on its next stream.
+            telemetry.logger().info("stream_lost")
         if refusal is not None:
             code, error = refusal[0], _leaf(refusal[1])
             telemetry.logger().warning("stream_refused", code=code.name, reason=str(error)[:300])

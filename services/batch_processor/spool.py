@@ -66,7 +66,12 @@ class Spool:
 
     def start(self) -> Position:
         """Find the segments; the position before the oldest batch. Call first."""
-        for path in sorted(self.folder.glob("*.segment")):
+        paths = sorted(self.folder.glob("*.segment"))
+        for n, path in enumerate(paths):
+            if any(int(later.stem) != int(path.stem) + k for k, later in enumerate(paths[n:])):
+                # What is before a missing segment was being deleted when the power went: it is stored.
+                path.unlink()
+                continue
             for position in self._positions(path):
                 self.segments.append(
                     Segment(int(path.stem), path, position, path.stat().st_size, (position.epoch, position.sequence))
@@ -123,14 +128,15 @@ class Spool:
         """Delete the front segments that end before `oldest`, the first (epoch, sequence) not stored (None: all are).
 
         The newest segment stays, for its position. `stored` is written down first: those of its objects that reach into
-        what stays. True where something was deleted.
+        what may stay. True where something was deleted.
         """
         gone = 0
         while gone < len(self.segments) - 1 and (oldest is None or self.segments[gone].end < oldest):
             gone += 1
         if not gone:
             return False
-        start = self.segments[gone].start
+        # Killed between two deletions, any of the segments behind the first may be the oldest that is left.
+        start = self.segments[1].start
         stored[:] = [chunk for chunk in stored if (chunk.epoch, chunk.last) > (start.epoch, start.sequence)]
         self._write("stored.json", msgspec.json.encode(stored))
         for segment in self.segments[:gone]:

@@ -17,7 +17,7 @@ from penstock.objectstore_raw import Row, rows
 from penstock.provider import ChannelRule, Endpoints, Limit, Limits, MergeKey, ProviderInfo
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope
-from services.batch_processor.chunks import Chunk, Chunker, Position
+from services.batch_processor.chunks import Chunk, Chunker, ChunkId, Position
 from services.batch_processor.settings import Settings
 from services.batch_processor.spool import BATCH, CUT, Spool
 
@@ -267,6 +267,40 @@ def test_segments_go_only_when_all_in_them_is_stored(tmp_path: Path) -> None:
     assert [body for _, body in read(tmp_path)] == [b"2"]
     again = Spool(tmp_path)
     assert again.start() == Position(1, 20, 0, 0)
+
+
+@pytest.mark.parametrize("deleted", [1, 2, 3])
+def test_killed_while_letting_go_nothing_is_made_twice(tmp_path: Path, deleted: int) -> None:
+    """Whichever segments a kill leaves of those being deleted, the stored objects that reach into them are known."""
+    spool = Spool(tmp_path)
+    spool.start()
+    for n in range(4):
+        spool.roll(Position(1, n * 10, 0, 0))
+        spool.append([(BATCH, b"%d" % n)], (1, n * 10 + 10))
+    spool.close()
+    spans = [(1, 15), (5, 25), (12, 18), (22, 35)]
+    chunks = [ChunkId("MBO", "book.A", dt.date(2026, 8, 9), n, 1, *span) for n, span in enumerate(spans)]
+    before = {segment.path: segment.path.read_bytes() for segment in spool.segments}
+    assert spool.release(None, list(chunks))
+    for path in list(before)[deleted:]:
+        path.write_bytes(before[path])
+    again = Spool(tmp_path)
+    start = again.start().sequence
+    assert start == deleted * 10
+    assert set(again.stored()) >= {chunk for chunk in chunks if chunk.first <= start < chunk.last}
+
+
+def test_what_is_before_a_missing_segment_is_let_go(tmp_path: Path) -> None:
+    """Deletions that reached the disk out of order leave no hole in the stream."""
+    spool = Spool(tmp_path)
+    spool.start()
+    for n in range(4):
+        spool.roll(Position(1, n * 10, 0, 0))
+    spool.close()
+    spool.segments[1].path.unlink()
+    again = Spool(tmp_path)
+    assert again.start().sequence == 20
+    assert [segment.number for segment in again.segments] == [3, 4]
 
 
 def test_damage_in_the_middle_is_kept_for_reading(tmp_path: Path) -> None:
