@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Annotated, Final, Literal, NoReturn, get_args, get_origin
 
 import msgspec
 
@@ -35,7 +36,7 @@ def load[T](kind: type[T], argv: Sequence[str], environ: Mapping[str, str] | Non
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(_readable(str(error), values)) from None
+        raise ConfigError(_readable(str(error), values, fields)) from None
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
@@ -98,10 +99,21 @@ def _flag(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _readable(error: str, values: Mapping[str, object]) -> str:
+def _readable(error: str, values: Mapping[str, object], fields: Mapping[str, msgspec.structs.FieldInfo]) -> str:
     # msgspec says "Expected `int` - at `$.port`": put the option and its value in front.
     what, _, where = error.partition(" - at `$.")
     name = where.rstrip("`").split("[", 1)[0].split(".", 1)[0]
     if name not in values:
         return error
-    return f"--{_flag(name)} is {values[name]!r}: {what[:1].lower()}{what[1:]}"
+    expected = _expected(fields[name].type)
+    tail = f", expected {expected}" if expected else f": {what[:1].lower()}{what[1:]}"
+    return f"--{_flag(name)} is {values[name]!r}{tail}"
+
+
+def _expected(kind: object) -> str:
+    """What a person should have written, where msgspec's own words say it only to a programmer."""
+    if get_origin(kind) is Literal:
+        return " or ".join(str(choice) for choice in get_args(kind))
+    if get_origin(kind) is Annotated:
+        return next((meta.description for meta in get_args(kind)[1:] if meta.description), "")
+    return "a date such as 2026-11-21" if kind is dt.date else ""

@@ -12,6 +12,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from penstock.errors import ConfigError
+
 REGISTRY: Final = CollectorRegistry()
 
 LATENCY_BUCKETS_S: Final = (
@@ -68,6 +70,10 @@ def snapshot() -> dict[str, float]:
 
 
 def serve_metrics(port: int) -> None:
-    """Serve /metrics for Prometheus on loopback; 0 means not at all."""
-    if port:
+    """Serve /metrics for Prometheus on loopback; 0 means not at all. Raises ConfigError where it cannot."""
+    if not port:
+        return
+    try:
         start_http_server(port, addr="127.0.0.1", registry=REGISTRY)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--metrics-port is {port}, expected a free port from 1 to 65535, or 0: {error}") from None

@@ -77,5 +77,6 @@ def _check_loopback(address: str) -> None:
         loopback = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         loopback = False
-    if not loopback or not port.isdecimal():
+    # gRPC takes a larger port modulo 65536.
+    if not loopback or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"--listen is {address!r}, expected unix:/path.sock or a loopback address with a port")

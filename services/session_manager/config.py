@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Target = Annotated[str, msgspec.Meta(pattern=r"^(unix:.+|[^\s/]+:[0-9]{1,5})$")]
+# A port is 1 to 65535.
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+Target = Annotated[
+    str,
+    msgspec.Meta(pattern=rf"^(unix:.+|[^\s/]+:{_PORT})$", description="unix:/path.sock or host:port (1 to 65535)"),
+]
+StreamUrl = Annotated[str, msgspec.Meta(pattern=r"^(wss?://.+)?$", description="a ws:// or wss:// URL")]
+RestUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$", description="an http:// or https:// URL")]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +35,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     normalizer: Target
     batch_processor: Target
     symbols: tuple[str, ...] = ()
-    stream_url: Annotated[str, msgspec.Meta(pattern=r"^(wss?://.+)?$")] = ""
-    rest_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$")] = ""
+    stream_url: StreamUrl = ""
+    rest_url: RestUrl = ""
     state_dir: str = ".penstock/state"
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     definitions_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
