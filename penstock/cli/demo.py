@@ -103,7 +103,7 @@ async def _live(options: Options, stack: Stack, view: View, outcome: Outcome) ->
         "recorder", ["checker", "record", "--redis", stack.redis, "--out", str(options.directory / "stream.bin")]
     )
     view.strategy = stack.start_observer("strategy", _strategy(options, stack, endpoints), restart=True)
-    await _ready(stack, view, recorder)
+    await _ready(stack, view, recorder, replay=bool(options.captures))
     view.headline = "running"
     if options.captures:
         await _replayed(market, options)
@@ -161,14 +161,15 @@ def _symbols(provider: str, endpoints: dict[str, Endpoint]) -> tuple[str, ...]:
     return endpoints[provider].symbols or providers.info(provider).symbols
 
 
-async def _ready(stack: Stack, view: View, recorder: Process) -> None:
+async def _ready(stack: Stack, view: View, recorder: Process, *, replay: bool) -> None:
     """Until every session is up and the strategy receives. Raises Terminal with the culprit's last lines."""
     deadline = clock.monotonic_s() + READY_S
     while clock.monotonic_s() < deadline:
         assert view.strategy is not None
         feeds = [feed for feed in view.strategy.metrics.values() if isinstance(feed, dict)]
         down = [lane for lane in stack.lanes if lane.session_manager.metric("penstock_connections_up") == 0]
-        if not down and any(feed.get("trades", 0) or feed.get("quotes", 0) for feed in feeds):
+        # A replay starts with its sessions and waits for nobody else.
+        if not down and (replay or any(feed.get("trades", 0) or feed.get("quotes", 0) for feed in feeds)):
             return
         for process in (recorder, view.strategy, *(lane.session_manager for lane in stack.lanes)):
             if len(process.exits) > 2 or (process.exits and not process.restart):

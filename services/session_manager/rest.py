@@ -15,6 +15,7 @@ from services.session_manager import metrics
 from services.session_manager.backoff import Backoff
 from services.session_manager.budget import Banned, Window, retry_after_s
 from services.session_manager.stamp import Stamper
+from services.session_manager.websocket import unreached
 from services.session_manager.websocket import MAX_MESSAGE_BYTES
 
 _TIMEOUT_S: Final = 10.0
@@ -51,7 +52,7 @@ class Rest:
                 raise
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 metrics.REQUEST_FAILURES.inc()
-                raise ConnectionLost(f"request failed: {type(error).__name__}") from None
+                raise ConnectionLost(f"request failed: {unreached(error)}") from None
         self._stamper.stamp(0, request.channel, Kind.KIND_FRAME, body, clock.time_ns())
         return body
 

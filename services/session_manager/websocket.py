@@ -113,7 +113,7 @@ def dialer(http: aiohttp.ClientSession) -> Dial:
         except aiohttp.WSServerHandshakeError as error:
             raise _refused(error) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ConnectionLost(f"dial_failed: {type(error).__name__}") from None
+            raise ConnectionLost(f"dial_failed: {unreached(error)}") from None
         return AiohttpWebSocket(socket)
 
     return dial
@@ -125,3 +125,9 @@ def _refused(error: aiohttp.WSServerHandshakeError) -> ConnectionLost:
         return Banned(f"banned: handshake answered {error.status}", retry_after_s(named, _BAN_S))
     slow = _REFUSED_RETRY_S if error.status in {401, 403} else None
     return ConnectionLost(f"refused: handshake answered {error.status}", slow)
+
+
+def unreached(error: Exception) -> str:
+    """Why a host could not be reached, for a person. Only connect errors say more than their kind: theirs is the host
+    and the system's reason, others may quote a URL with a token in it."""
+    return str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
