@@ -272,7 +272,9 @@ class Connection:
     def _note_silent(self, watchdog: Watchdog, now_s: float) -> None:
         """Channels that were acknowledged and never had data. A book's subscription always brings a snapshot, so its
         absence alone is reason to ask for one; of anything else only the watchdog's probe can tell quiet from dead."""
-        silent = self.subscriptions.silent(self._traffic.last, now_s, self._venue.timing.first_data_s)
+        without = self.subscriptions.silent(self._traffic.last, now_s, self._venue.timing.first_data_s)
+        # Channels that carry no data, like a venue's heartbeats, are not expected to.
+        silent = tuple(channel for channel in without if self._venue.info.schema_of(channel) != "SYSTEM")
         if new := [channel for channel in silent if channel not in watchdog.silent]:
             self._log.warning("channel_without_data", channels=new[:20], count=len(new))
             for channel in new:

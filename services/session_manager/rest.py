@@ -15,8 +15,7 @@ from services.session_manager import metrics
 from services.session_manager.backoff import Backoff
 from services.session_manager.budget import Banned, Window, retry_after_s
 from services.session_manager.stamp import Stamper
-from services.session_manager.websocket import unreached
-from services.session_manager.websocket import MAX_MESSAGE_BYTES
+from services.session_manager.websocket import MAX_MESSAGE_BYTES, unreached
 
 _TIMEOUT_S: Final = 10.0
 _AT_ONCE: Final = 4

@@ -73,21 +73,24 @@ class Watchdog:
 
     async def probe(self) -> None:
         """Ask the venue's REST whether it moved on while this connection brought no data. To be run once subscribed."""
+        asked_s = dict.fromkeys((True, False), float("-inf"))
         while True:
             await asyncio.sleep(self._tick_s)
             idle = self._life.idle_s >= self._stale_s * _PROBE
             if not (idle or self.silent):
+                continue
+            # A quiet market is asked about at the pace of _PROBE; channels that never had data, at a tenth of it. Each has
+            # a clock of its own: a feed that dies is noticed at once, whenever the others were last asked about.
+            now_s = clock.monotonic_s()
+            if now_s - asked_s[idle] < self._stale_s * _PROBE * (1 if idle else 10):
                 continue
             request = self._session.probe(self._plan)
             if request is None:
                 if self._life.mute_s >= self._stale_s * _DEAD:
                     raise self._stale("stale: no heartbeat of the venue")
                 continue
-            started_s = clock.monotonic_s()
+            asked_s[idle] = now_s
             await self._prove(request)
-            # A quiet market is asked about at the same pace; channels that never had data, at a tenth of it.
-            pause_s = self._stale_s * _PROBE * (1 if idle else 10)
-            await asyncio.sleep(max(0.0, started_s + pause_s - clock.monotonic_s()))
 
     async def _prove(self, request: Request) -> None:
         try:
