@@ -213,9 +213,7 @@ async def _tick(view: View) -> None:
 def _event(view: View, outcome: Outcome, process: Process, event: dict[str, Any]) -> None:
     if outcome.drill is not None:
         outcome.drill.saw(process, event)
-    if event.get("level") in {"warning", "error", "critical"}:
-        details = " ".join(f"{key}={event[key]}" for key in ("channel", "reason", "count") if key in event)
-        view.say(f"{process.name}: {event.get('event')} {details}"[:120])
+    view.heard(process, event)
 
 
 def _collect(stack: Stack, view: View, outcome: Outcome) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -25,7 +24,7 @@ async def run(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with Stack(directory, redis=redis) as stack:
         view = View(stack, console)
-        stack.on_event = lambda process, event: _say(view, process, event)
+        stack.on_event = view.heard
         with view:
             view.headline = f"live: {', '.join(providers)}   {stack.redis}   Ctrl-C stops"
             stack.start_batch_processors()
@@ -36,17 +35,21 @@ async def run(
             while not stopping.is_set() and clock.monotonic_s() < end:
                 view.refresh()
                 await asyncio.sleep(0.25)
-            up = [lane for lane in stack.lanes if lane.session_manager.metric("penstock_connections_up") > 0]
+            down = [lane for lane in stack.lanes if lane.session_manager.metric("penstock_connections_up") == 0]
             view.headline = "stopping: everything received is delivered and stored"
             view.refresh()
             await stack.stop()
+    for lane in down:
+        console.print(
+            f"{lane.provider} {lane.instance} is not connected: {_why(lane.session_manager)}", highlight=False
+        )
+    connected = len(stack.lanes) - len(down)
     console.print(
-        f"{len(up)} of {len(stack.lanes)} sessions were connected; objects are in {directory / 'intermediate'}"
+        f"{connected} of {len(stack.lanes)} sessions were connected; objects are in {directory / 'intermediate'}"
     )
-    return 0 if len(up) == len(stack.lanes) else 1
+    return 1 if down else 0
 
 
-def _say(view: View, process: Process, event: dict[str, Any]) -> None:
-    if event.get("level") in {"warning", "error", "critical"} or event.get("event") == "session_connected":
-        detail = event.get("reason", event.get("url", ""))
-        view.say(f"{process.name}: {event.get('event')} {detail}"[:150])
+def _why(process: Process) -> str:
+    reasons = [str(event["reason"]) for event in process.events if "reason" in event and "consumer" not in event]
+    return reasons[-1] if reasons else f"no reason logged yet, see {process.log}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from rich import box
 from rich.console import Console, Group
@@ -18,6 +18,7 @@ from penstock.cli.stack import Lane, Stack
 
 SCHEMAS: Final = (("TRADES", "trades"), ("MBO", "book"), ("MBP_1", "top"), ("STATISTICS", "stats"))
 EVENTS_SHOWN: Final = 7
+REPEAT_S: Final = 5.0
 
 
 class Rates:
@@ -52,6 +53,7 @@ class View:
         self._started = clock.monotonic_s()
         self._live: Live | None = None
         self._last_plain = 0.0
+        self._heard: dict[tuple[str, str], float] = {}
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -69,6 +71,18 @@ class View:
         self._said.append(line)
         if self._live is None:
             self.console.print(line, highlight=False)
+
+    def heard(self, process: Process, event: dict[str, Any]) -> None:
+        """Show a log event that a person should see; one kind of one process at most every REPEAT_S."""
+        name = str(event.get("event"))
+        if event.get("level") not in {"warning", "error", "critical"} and name != "session_connected":
+            return
+        now = clock.monotonic_s()
+        if now - self._heard.get((process.name, name), -REPEAT_S) < REPEAT_S:
+            return
+        self._heard[process.name, name] = now
+        details = " ".join(f"{key}={event[key]}" for key in ("channel", "reason", "count") if key in event)
+        self.say(f"{process.name}: {name} {details}"[: self.console.width - 12])
 
     def refresh(self) -> None:
         """Draw the present state; without a terminal, one line of totals every five seconds."""
