@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from penstock import clock
-from penstock.provider import Limit, Limits
+from penstock.provider import ChannelRule, Limit, Limits
 from penstock.raw.v1.raw_pb2 import Kind
 from services.session_manager import websocket
 from tests.integration.session_manager_harness import CHANNELS, QUICK, Consumer, Rig, info, running, until
@@ -180,6 +180,41 @@ async def test_a_channel_acknowledged_without_data_is_proved_and_replaced(tmp_pa
                 break
             await asyncio.sleep(0.05)
         assert reasons(rig.hot)[0] == "stale: the venue is ahead on trades.A"
+
+
+async def test_a_channel_that_never_had_data_does_not_hide_a_dead_feed(tmp_path: Path):
+    """Quiet channels are asked about rarely; when all others fall silent, that is declared within stale_after_s all the
+    same."""
+    timing = replace(QUICK, first_data_s=0.2)
+    async with running(tmp_path, timing=timing, facts=info(stale_after_s=STALE_S)) as rig:
+        await rig.subscribed()
+        assert rig.service is not None
+        (connection,) = rig.service.live.values()
+        until_s = clock.monotonic_s() + 2
+        while clock.monotonic_s() < until_s:
+            await rig.venue.publish()
+            await asyncio.sleep(0.02)
+        assert connection.without_data == 1
+        assert not reasons(rig.hot)
+        silent_s = clock.monotonic_s()
+        rig.venue.number += 1
+        await until(lambda: reasons(rig.hot), "the end of the connection")
+        assert clock.monotonic_s() - silent_s <= STALE_S + 0.25
+        assert reasons(rig.hot)[0] == "stale: the venue is ahead on trades.A"
+
+
+async def test_channels_of_no_data_are_not_missed(tmp_path: Path):
+    """A venue's heartbeats or acknowledgements are no data: their channel is never reported as one without."""
+    timing = replace(QUICK, first_data_s=0.2)
+    facts = info(channels=(ChannelRule("trades.*", "TRADES"),))
+    async with running(tmp_path, timing=timing, facts=facts) as rig:
+        await rig.subscribed()
+        assert rig.service is not None
+        (connection,) = rig.service.live.values()
+        await until(lambda: connection.without_data == 1, "trades.A is missed")
+        await rig.venue.publish()
+        await until(lambda: connection.without_data == 0, "trades.A is not missed any more")
+        assert connection.subscriptions.acknowledged == CHANNELS
 
 
 async def test_nothing_is_requested_during_a_ban(tmp_path: Path):
