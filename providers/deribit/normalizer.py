@@ -21,8 +21,9 @@ from penstock.raw.v1.raw_pb2 import (
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.deribit import states, tickers, trades
 from providers.deribit.books import BookStream
-from providers.deribit.definitions import Known, Registry, currency_of
+from providers.deribit.definitions import Known, Registry
 from providers.deribit.events import SCHEMAS, check_names, gap, symbol_of
+from providers.deribit.names import currency_of
 from providers.deribit.payloads import BookData, GroupedBookData, InstrumentState, Ticker, Top, Trade, decode
 
 INSTRUMENTS: Final = "rest/get_instruments/"

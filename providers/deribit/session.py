@@ -27,7 +27,7 @@ from penstock.provider import (
     Subscribed,
 )
 from penstock.timestamps import NS_PER_S
-from providers.deribit.definitions import currency_of, kind_of
+from providers.deribit.names import currency_of, kind_of
 from providers.deribit.payloads import Reply, RpcError, change_id_of, decode
 
 CHANNELS_PER_CALL: Final = 500

@@ -19,7 +19,8 @@ from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.provider import CONTROL, MergeKey
 from providers.deribit import definitions, payloads
-from providers.deribit.definitions import Registry, currency_of, from_names, kind_of
+from providers.deribit.definitions import Registry, from_names
+from providers.deribit.names import currency_of, kind_of
 from providers.deribit.numbers import expanded, number, present
 
 INFO = providers.info("deribit")
