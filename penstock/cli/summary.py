@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from penstock.cli.drill import Drill
 
 KINDS: Final = ("lost", "duplicated", "reordered", "altered", "undeclared_gap", "false_gap", "unreadable")
+
+_STYLE: Final[dict[str, Any]] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
+"""Tables that fit 80 columns."""
 
 
 @dataclass(slots=True)
@@ -75,14 +79,14 @@ def show(console: Console, outcome: Outcome, directory: Path) -> None:
 
 
 def _checks(check: dict[str, Any]) -> Table:
-    table = Table(title="checker: what the market sent against what came out", title_justify="left")
+    table = Table(title="checker: what the market sent against what came out (hidden, false: gaps)", **_STYLE)
     table.add_column("part", no_wrap=True)
-    for heading in ("compared", "lost", "doubled", "reordered", "altered", "gap undeclared", "gap false", "unreadable"):
-        table.add_column(heading, justify="right")
+    for heading in ("compared", "lost", "twice", "order", "altered", "hidden", "false", "bad"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for verdict in check["verdicts"]:
         counts = [str(verdict[kind]) for kind in KINDS]
         table.add_row(
-            verdict["part"],
+            str(verdict["part"]).removeprefix("stream "),
             f"{sum(verdict['checked'].values()):,}",
             *counts,
             style="green" if verdict["good"] else "bold red",
@@ -91,7 +95,7 @@ def _checks(check: dict[str, Any]) -> Table:
 
 
 def _answer(outcome: Outcome) -> Table:
-    table = Table(title="the coalesced day, by SQL", title_justify="left")
+    table = Table(title="the coalesced day, by SQL", **_STYLE)
     for column in outcome.columns:
         table.add_column(column, justify="left" if column in {"provider", "symbol"} else "right", no_wrap=True)
     for row in outcome.rows:

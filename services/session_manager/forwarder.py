@@ -39,6 +39,10 @@ _OPTIONS: Final = (
 )
 
 
+# A peer killed in the middle of a write raises ExecuteBatchError, of which only the base class is public.
+_STREAM_ERRORS: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError, ConnectionLost)
+
+
 class Identity(NamedTuple):
     """Whose envelopes these are; on every batch."""
 
@@ -160,7 +164,7 @@ class Forwarder:
     async def _verdict(self, call: Any, group: ExceptionGroup[Exception]) -> Exception:
         """What the end of a stream means for the caller; errors that are none of gRPC's are handed on as they are."""
         error = group.exceptions[0]
-        if not isinstance(error, (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError, ConnectionLost)):
+        if not isinstance(error, _STREAM_ERRORS):
             return error
         # A write that fails because the call is over says nothing; the call itself knows its status.
         code, details = (await call.code(), await call.details()) if call.done() else (None, "")
