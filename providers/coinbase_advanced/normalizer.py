@@ -112,6 +112,8 @@ class Normalizer:
             data = live.replace(event, envelope.connection, ts_event, ts_recv)
         elif not live.synced:
             self._doubt(live, "no_snapshot", channel, product, ts_recv, out)
+        elif self._archive and live.repeats(event, ts_event):
+            return None  # sent twice on one connection; a live one knows it by its number
         elif self._archive or live.connection == envelope.connection:
             data = live.update(event, ts_event, ts_recv)
         if live.book.crossed:

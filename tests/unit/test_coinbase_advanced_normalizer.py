@@ -153,6 +153,16 @@ class TestSequence:
         assert not gaps(normalizer.normalize(book(0, "snapshot", SNAPSHOT, connection=2)))
         assert not gaps(normalizer.normalize(book(6)))
 
+    def test_an_archive_takes_an_update_sent_twice_once(self):
+        """One connection brought it twice, so the coalesced day has two copies: the book moved once. Anything else of the
+        same moment, or the same levels later, is an update of its own."""
+        normalizer = synced(archive=True)
+        moved, back = (("bid", "100.00", "5"),), (("bid", "100.00", "1"),)
+        assert len(normalizer.normalize(book(6, levels=moved))) == 1
+        assert list(normalizer.normalize(book(9, levels=moved, connection=2))) == []
+        assert len(normalizer.normalize(book(10, levels=back))) == 1
+        assert len(normalizer.normalize(book(11, levels=moved))) == 1
+
     def test_archives_do_not_check_it(self):
         """Two lanes merged have numbers of two connections."""
         normalizer = synced(archive=True)
