@@ -16,13 +16,13 @@ from penstock.dbn import (
     BID,
     CANCEL,
     CLEAR,
-    F_LAST,
     F_MBP,
     F_SNAPSHOT,
     MODIFY,
     NONE,
     UNDEF_PRICE,
-    mbo,
+    MboPart,
+    mbo_message,
 )
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, split
@@ -73,27 +73,31 @@ class Book:
         Removing an unknown level changes nothing, as venues document that it happens. Several changes of one level are
         applied in the order given.
         """
-        flags |= F_MBP
-        parts: list[tuple[int, int, int, bytes, bytes]] = []
+        bids, asks = self.bids, self.asks
+        parts: list[MboPart] = []
         for side, price, size in changes:
-            levels = self.bids if side == BID else self.asks
+            is_bid = side == BID
+            levels = bids if is_bid else asks
             old = levels.get(price)
             if size == 0:
                 if old is None:
                     continue
                 del levels[price]
                 if old <= MAX_SIZE:
-                    parts.append((price << 1 | (side == ASK), price, old, CANCEL, side))
+                    parts.append((price << 1 if is_bid else price << 1 | 1, price, old, CANCEL, side))
                     continue
             else:
                 levels[price] = size
                 if old is None:
                     self._remember(side, price)
-                if size <= MAX_SIZE and (old is None or old <= MAX_SIZE):
-                    parts.append((price << 1 | (side == ASK), price, size, ADD if old is None else MODIFY, side))
+                    if size <= MAX_SIZE:
+                        parts.append((price << 1 if is_bid else price << 1 | 1, price, size, ADD, side))
+                        continue
+                elif size <= MAX_SIZE and old <= MAX_SIZE:
+                    parts.append((price << 1 if is_bid else price << 1 | 1, price, size, MODIFY, side))
                     continue
             parts.extend(_resize(side, price, old or 0, size))
-        return self._pack(parts, ts_event, ts_recv, sequence, flags)
+        return self._pack(parts, ts_event, ts_recv, sequence, flags | F_MBP)
 
     def replace(
         self, bids: Iterable[Level], asks: Iterable[Level], ts_event: int, ts_recv: int, sequence: int, flags: int = 0
@@ -108,7 +112,7 @@ class Book:
     def image(self, ts_event: int, ts_recv: int, sequence: int, flags: int = 0) -> bytes:
         """The present book as a snapshot message: R, then bids from the best down, then asks from the best up."""
         flags |= F_MBP | F_SNAPSHOT
-        parts: list[tuple[int, int, int, bytes, bytes]] = [(0, UNDEF_PRICE, 0, CLEAR, NONE)]
+        parts: list[MboPart] = [(0, UNDEF_PRICE, 0, CLEAR, NONE)]
         for side, levels in ((BID, sorted(self.bids.items(), reverse=True)), (ASK, sorted(self.asks.items()))):
             low_bit = side == ASK
             for price, size in levels:
@@ -137,7 +141,10 @@ class Book:
     @property
     def crossed(self) -> bool:
         """True where the best bid is at or above the best ask: no venue here has such a book in continuous trading."""
-        bid, ask = self.best_bid, self.best_ask
+        bid_heap, ask_heap = self._bid_heap, self._ask_heap
+        # The best_* properties, when a top is gone, do what takes longer.
+        bid = -bid_heap[0] if bid_heap and -bid_heap[0] in self.bids else self.best_bid
+        ask = ask_heap[0] if ask_heap and ask_heap[0] in self.asks else self.best_ask
         return bid is not None and ask is not None and bid >= ask
 
     def _remember(self, side: bytes, price: int) -> None:
@@ -147,24 +154,13 @@ class Book:
             # A level that comes and goes leaves a key each time; rebuild before they outweigh the book.
             heap[:] = sorted(-price for price in levels) if side == BID else sorted(levels)
 
-    def _pack(
-        self, parts: list[tuple[int, int, int, bytes, bytes]], ts_event: int, ts_recv: int, sequence: int, flags: int
-    ) -> bytes:
+    def _pack(self, parts: list[MboPart], ts_event: int, ts_recv: int, sequence: int, flags: int) -> bytes:
         if not parts:
             return b""
-        publisher_id, instrument_id, last = self.publisher_id, self.instrument_id, len(parts) - 1
-        return b"".join(
-            [
-                mbo(
-                    publisher_id, instrument_id, ts_event, key, price, size, flags | F_LAST if i == last else flags,
-                    action, side, ts_recv, sequence,
-                )
-                for i, (key, price, size, action, side) in enumerate(parts)
-            ]
-        )  # fmt: skip
+        return mbo_message(self.publisher_id, self.instrument_id, ts_event, parts, flags, ts_recv, sequence)
 
 
-def _resize(side: bytes, price: int, old: int, new: int) -> list[tuple[int, int, int, bytes, bytes]]:
+def _resize(side: bytes, price: int, old: int, new: int) -> list[MboPart]:
     """The records that take a level from `old` to `new` lots where either needs more than one part."""
     before, after = split(old) if old else [], split(new) if new else []
     changes = []

@@ -7,7 +7,7 @@ i64 at 1e-9, sizes u32 lots, times u64 UNIX ns. Layouts: https://github.com/data
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 VERSION: Final = 3
@@ -69,6 +69,8 @@ _HEADER = struct.Struct("<BBHIQ")
 _TRADE = struct.Struct("<BBHIQqIccBBQiI")
 _MBP_1 = struct.Struct("<BBHIQqIccBBQiIqqIIII")
 _MBO = struct.Struct("<BBHIQQqIBBccQiI")
+# One message's MBO records differ only between what comes before and behind; flags take channel_id (0) with them.
+_MBO_HEAD, _MBO_TAIL, _MBO_BETWEEN = struct.Struct("<BBHIQ"), struct.Struct("<QiI"), struct.Struct("<16sQqIHcc16s")
 _STATUS = struct.Struct("<BBHIQQHHHccc7x")
 _STAT = struct.Struct("<BBHIQQQqqIiHHBB18x")
 _SYSTEM = struct.Struct("<BBHIQ303sB")
@@ -78,6 +80,9 @@ _OHLCV = struct.Struct("<BBHIQqqqqQ")
 _pack_trade, _pack_mbp_1, _pack_mbo, _pack_stat = _TRADE.pack, _MBP_1.pack, _MBO.pack, _STAT.pack
 
 _DELTA_MAX: Final = 2**31 - 1
+
+MboPart = tuple[int, int, int, bytes, bytes]
+"""What an MBO record has of its own in a message: (order_id, price, size, action, side)."""
 
 
 def ts_in_delta(ts_event: int, ts_recv: int) -> int:
@@ -106,6 +111,20 @@ def mbo(
         14, RTYPE_MBO, publisher_id, instrument_id, ts_event, order_id, price, size, flags, 0, action, side, ts_recv,
         ts_in_delta(ts_event, ts_recv), sequence & 0xFFFFFFFF,
     )  # fmt: skip
+
+
+def mbo_message(
+    publisher_id: int, instrument_id: int, ts_event: int, parts: Sequence[MboPart], flags: int, ts_recv: int,
+    sequence: int,
+) -> bytes:  # fmt: skip
+    """`mbo` for each of `parts`, which are not empty, as one message: `flags` on every record, F_LAST on the last."""
+    head = _MBO_HEAD.pack(14, RTYPE_MBO, publisher_id, instrument_id, ts_event)
+    tail = _MBO_TAIL.pack(ts_recv, ts_in_delta(ts_event, ts_recv), sequence & 0xFFFFFFFF)
+    pack = _MBO_BETWEEN.pack
+    records = [pack(head, key, price, size, flags, action, side, tail) for key, price, size, action, side in parts]
+    key, price, size, action, side = parts[-1]
+    records[-1] = pack(head, key, price, size, flags | F_LAST, action, side, tail)
+    return b"".join(records)
 
 
 def mbp_1(

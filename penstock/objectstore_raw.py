@@ -31,7 +31,7 @@ MAX_CHANNEL_BYTES: Final = 200
 """The longest channel, percent-encoded, that gets a partition of its own: with the rest of its key it is a file name."""
 
 _BASE64: Final = b"base64:"
-_CONTROLS: Final = bytes([*range(32), 127])
+_CONTROLS: Final = bytes.maketrans(bytes([*range(32), 127]), b" " * 33)
 _KEY: Final = re.compile(r"/([0-9]+)-([0-9]+)-([0-9]+)(\.conflict-[0-9a-f]+)?\.csv\.gz$")
 
 
@@ -89,11 +89,7 @@ def is_raw_key(key: str) -> bool:
 
 def quoted(payload: bytes) -> bytes:
     """A payload as the last field of a row, in quotes."""
-    # Deleting them is three times as fast as searching for them.
-    one_line = len(payload.translate(None, _CONTROLS)) == len(payload)
-    if not one_line or payload.startswith(_BASE64) or not (payload.isascii() or _is_utf8(payload)):
-        return b'"%b%b"' % (_BASE64, b64encode(payload))
-    return b'"%b"' % payload.replace(b'"', b'""')
+    return b'"%b"' % _escaped(payload)
 
 
 def unquoted(field: bytes) -> bytes:
@@ -106,7 +102,7 @@ def unquoted(field: bytes) -> bytes:
 
 def row(ts_recv: int, epoch: int, connection: int, sequence: int, payload: bytes) -> bytes:
     """One line of an object. Written out by hand: csv.writer takes four times as long."""
-    return b"%d,%d,%d,%d,%b\n" % (ts_recv, epoch, connection, sequence, quoted(payload))
+    return b"".join((f'{ts_recv},{epoch},{connection},{sequence},"'.encode(), _escaped(payload), b'"\n'))
 
 
 def rows(data: bytes) -> Iterator[Row]:
@@ -117,6 +113,14 @@ def rows(data: bytes) -> Iterator[Row]:
     for line in text[len(HEADER) : -1].split(b"\n") if len(text) > len(HEADER) else ():
         ts_recv, epoch, connection, sequence, payload = line.split(b",", 4)
         yield Row(int(ts_recv), int(epoch), int(connection), int(sequence), unquoted(payload))
+
+
+def _escaped(payload: bytes) -> bytes:
+    # translate() gives back the payload itself where it has nothing to replace: the fastest way to see that.
+    one_line = payload.translate(_CONTROLS) == payload
+    if not one_line or payload.startswith(_BASE64) or not (payload.isascii() or _is_utf8(payload)):
+        return _BASE64 + b64encode(payload)
+    return payload.replace(b'"', b'""')
 
 
 def _is_utf8(payload: bytes) -> bool:

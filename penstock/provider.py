@@ -188,6 +188,13 @@ class Payloads(Protocol):
         """The venue channel of a frame, in the words it is subscribed by; CONTROL where it has none. Never raises."""
         ...
 
+    def event_time(self, channel: str, payload: bytes) -> int:
+        """Venue time of a payload in UNIX ns, 0 where it has none or none can be read. Never raises.
+
+        It is what `merge_key` has as `ts_event`, without the price of an identity.
+        """
+        ...
+
     def merge_key(self, channel: str, payload: bytes) -> MergeKey:
         """The lane-independent key of a stored payload. Never raises: what cannot be read has ts_event 0."""
         ...

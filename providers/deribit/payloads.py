@@ -275,6 +275,21 @@ def _channel(name: bytes) -> str:
     return text
 
 
+def event_time(channel: str, payload: bytes) -> int:
+    """The first `timestamp` of a notification, milliseconds; `usOut` of all else. In UNIX ns, 0 where there is none."""
+    if channel.startswith(REST) or channel == CONTROL:
+        return _digits(_US_OUT, payload, NS_PER_US)
+    start = payload.find(b'"timestamp"')
+    if start < 0:
+        return 0
+    # Thirteen digits, as from 2001 to 2286, need no regular expression.
+    text = payload[start + 11 : start + 25]
+    if text[:1] == b":" and text[1:].isdigit() and not payload[start + 25 : start + 26].isdigit():
+        ns = int(text[1:]) * NS_PER_MS
+        return ns if ns <= MAX_NS else 0
+    return _digits(_TIMESTAMP, payload, NS_PER_MS)
+
+
 def merge_key(channel: str, payload: bytes) -> MergeKey:
     """The venue's time, its id (change_id of books, the first trade_seq of trades) and a hash of the bytes.
 
@@ -282,10 +297,10 @@ def merge_key(channel: str, payload: bytes) -> MergeKey:
     """
     identity = blake2b(payload, digest_size=16).digest()
     if channel.startswith(REST) or channel == CONTROL:
-        return MergeKey(_digits(_US_OUT, payload, NS_PER_US), 0, identity)
+        return MergeKey(event_time(channel, payload), 0, identity)
     pattern = _SEQUENCES.get(channel.partition(".")[0])
     sequence = _digits(pattern, payload, 1) if pattern else 0
-    return MergeKey(_digits(_TIMESTAMP, payload, NS_PER_MS), sequence, identity)
+    return MergeKey(event_time(channel, payload), sequence, identity)
 
 
 def change_id_of(payload: bytes) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,8 +21,8 @@ from penstock.channels import encode
 from penstock.objectstore_raw import HEADER, MAX_CHANNEL_BYTES, PLAUSIBLE_NS, SESSION, Partition, payload_time, row
 from penstock.provider import CONTROL, Payloads, ProviderInfo
 from penstock.raw.v1 import raw_pb2
-from penstock.raw.v1.raw_pb2 import Envelope
-from penstock.timestamps import NS_PER_S, utc_day
+from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
+from penstock.timestamps import NS_PER_S, day_start_ns, utc_day
 
 AHEAD_NS: Final = 2 * NS_PER_S
 """How far the watermark may be ahead of receive time: more than the clocks of a venue and a receiver are apart
@@ -33,6 +33,7 @@ LATENESS_NS: Final = 2 * NS_PER_S
 
 _PIECE_BYTES: Final = 64 * 1024
 _LEVEL: Final = 2
+_DAY_NS: Final = 86_400 * NS_PER_S
 
 _OBSERVATIONS: Final = {
     raw_pb2.KIND_CONNECTED: "CONNECTED",
@@ -65,12 +66,22 @@ class ChunkId(NamedTuple):
     last: int
 
 
-class Chunk:
-    """The rows of one object to be, compressed as they come so that an open chunk takes a seventh of its size."""
+_Where = tuple[str, str, dt.date, int]
+"""What the rows of an open chunk have in common: schema, channel, day, bucket."""
 
-    def __init__(self, partition: Partition, bucket: int, epoch: int, first: int, deadline: int) -> None:
+
+class Chunk:
+    """The rows of one object to be, compressed as they come so that an open chunk takes a seventh of its size.
+
+    They are of the times from `start` to before `end`: of one bucket and one day.
+    """
+
+    def __init__(
+        self, partition: Partition, bucket: int, start: int, end: int, epoch: int, first: int, deadline: int
+    ) -> None:
         self.partition = partition
         self.bucket = bucket
+        self.start, self.end = start, end
         self.epoch = epoch
         self.first = self.last = first
         self.deadline = deadline
@@ -92,16 +103,18 @@ class Chunk:
         """The object's key."""
         return self.partition.key(self.epoch, self.first, self.last)
 
-    def add(self, sequence: int, line: bytes) -> None:
-        """Append one row."""
+    def add(self, sequence: int, line: bytes) -> int:
+        """Append one row; the size with it, in bytes before compression."""
+        size = len(line)
         self.last = sequence
         self.rows += 1
-        self.size += len(line)
+        self.size += size
         self._pending.append(line)
-        self._pending_bytes += len(line)
+        self._pending_bytes += size
         # Cut where the rows themselves say: the compressor's output depends on how its input is cut.
         if self._pending_bytes >= _PIECE_BYTES:
             self._compress()
+        return self.size
 
     def finish(self) -> tuple[bytes, str]:
         """The object's gzip bytes and the SHA-256 (hex) of what is in them. Call once, at the end."""
@@ -125,13 +138,14 @@ class Chunker:
     ) -> None:  # fmt: skip
         """`stored` are objects that need not be made again while a stream is replayed from `position`."""
         position = position or Position()
-        self._merge_key = payloads.merge_key
-        self._schema_of = lru_cache(65536)(info.schema_of)
+        self._event_time = payloads.event_time
+        self._place = lru_cache(65536)(partial(_place, info))
         self._provider, self._instance = info.segment, instance
         self._roll_ns, self._max_bytes = roll_ns, max_bytes
         self._epoch, self._sequence = position.epoch, position.sequence
         self._ts_recv, self._watermark = position.ts_recv, position.watermark
-        self._open: dict[tuple[str, str, dt.date, int], Chunk] = {}
+        self._open: dict[_Where, Chunk] = {}
+        self._recent: dict[str, Chunk] = {}
         self._next_deadline = 0
         self._stored: dict[tuple[str, str, dt.date, int, int], list[tuple[int, int]]] = {}
         for chunk in stored:
@@ -148,17 +162,23 @@ class Chunker:
 
     def feed(self, epoch: int, envelope: Envelope) -> list[Chunk]:
         """Take one envelope; the chunks that it closed."""
-        closed = self.close() if epoch != self._epoch else []
+        closed: list[Chunk] = []
+        ts_recv, sequence = envelope.ts_recv, envelope.sequence
         if epoch != self._epoch:
+            closed = self.close()
             self._epoch, self._sequence, self._ts_recv = epoch, 0, 0
-        if envelope.ts_recv + PLAUSIBLE_NS < self._watermark:
+        if ts_recv + PLAUSIBLE_NS < self._watermark:
             # The receiver's clock was ahead and has been put right: time starts anew, or nothing would close any more.
             closed += self.close()
             self._watermark = 0
-        if envelope.sequence != self._sequence + 1:
-            closed += self._hole(envelope)
-        closed += self._take(envelope)
-        self._sequence, self._ts_recv = envelope.sequence, envelope.ts_recv
+        if sequence != self._sequence + 1:
+            closed += self._hole(sequence, ts_recv)
+        kind = envelope.kind
+        if kind == KIND_FRAME:
+            closed += self._frame(envelope, sequence, ts_recv)
+        else:
+            closed += self._observed(kind, envelope, sequence, ts_recv)
+        self._sequence, self._ts_recv = sequence, ts_recv
         if self._open and self._watermark >= self._next_deadline:
             closed += self._expire()
         return closed
@@ -167,70 +187,85 @@ class Chunker:
         """Close every open chunk, in the order of their first rows."""
         closed = sorted(self._open.values(), key=lambda chunk: (chunk.first, chunk.bucket, chunk.partition))
         self._open.clear()
+        self._recent.clear()
         return closed
 
-    def _take(self, envelope: Envelope) -> list[Chunk]:
-        ts_recv, kind = envelope.ts_recv, envelope.kind
-        if kind == raw_pb2.KIND_FRAME:
-            channel, payload = envelope.channel, envelope.payload
-            at = payload_time(self._merge_key(channel, payload).ts_event, ts_recv)
-            self._advance(min(at, ts_recv + AHEAD_NS))
-            schema = self._schema_of(channel)
-            if len(channel) * 3 > MAX_CHANNEL_BYTES < len(encode(channel)):
-                # No channel of anybody's subscription: its name came out of a frame that nobody could read.
-                schema, channel = "SYSTEM", CONTROL
-            line = row(ts_recv, self._epoch, envelope.connection, envelope.sequence, payload)
-            return self._add(schema, channel, at, envelope.sequence, line)
+    def _frame(self, envelope: Envelope, sequence: int, ts_recv: int) -> list[Chunk]:
+        channel, payload = envelope.channel, envelope.payload
+        at = payload_time(self._event_time(channel, payload), ts_recv)
+        if at > self._watermark:
+            self._watermark = max(self._watermark, min(at, ts_recv + AHEAD_NS))
+        line = row(ts_recv, self._epoch, envelope.connection, sequence, payload)
+        chunk = self._recent.get(channel)
+        if chunk is None or not chunk.start <= at < chunk.end:
+            return self._add(*self._place(channel), at, sequence, line, channel)
+        return [] if chunk.add(sequence, line) < self._max_bytes else self._full(chunk)
+
+    def _observed(self, kind: raw_pb2.Kind, envelope: Envelope, sequence: int, ts_recv: int) -> list[Chunk]:
         if kind == raw_pb2.KIND_HEARTBEAT:
             # On an idle feed stream time moves on by as much as the receiver's did, whatever lies between the clocks.
             idle = max(0, ts_recv - self._ts_recv) if self._ts_recv else 0
-            self._advance(min(self._watermark + idle, ts_recv + AHEAD_NS) if self._watermark else ts_recv)
+            to = min(self._watermark + idle, ts_recv + AHEAD_NS) if self._watermark else ts_recv
+            self._watermark = max(self._watermark, to)
             return []
         text = _observation(_OBSERVATIONS[kind], envelope.channel, envelope.payload)
-        line = row(ts_recv, self._epoch, envelope.connection, envelope.sequence, text)
-        return self._add("SYSTEM", SESSION, ts_recv, envelope.sequence, line)
+        line = row(ts_recv, self._epoch, envelope.connection, sequence, text)
+        return self._add("SYSTEM", SESSION, ts_recv, sequence, line)
 
-    def _hole(self, envelope: Envelope) -> list[Chunk]:
+    def _hole(self, sequence: int, ts_recv: int) -> list[Chunk]:
         """A row that says which envelopes never came. Its sequence is the last of them, which no other row has."""
-        first, last, ts_recv = self._sequence + 1, envelope.sequence - 1, envelope.ts_recv
+        first, last = self._sequence + 1, sequence - 1
         text = msgspec.json.encode({"kind": "HOLE", "first": first, "last": last, "after": self._ts_recv})
         return self._add("SYSTEM", SESSION, ts_recv, last, row(ts_recv, self._epoch, 0, last, text))
 
-    def _add(self, schema: str, channel: str, at: int, sequence: int, line: bytes) -> list[Chunk]:
-        bucket, day = at // self._roll_ns, _day(at // NS_PER_S // 86400)
-        where = (schema, channel, day, bucket)
-        if self._stored and any(
-            first <= sequence <= last for first, last in self._stored.get((*where, self._epoch), ())
-        ):
+    def _add(
+        self, schema: str, channel: str, at: int, sequence: int, line: bytes, frames: str | None = None
+    ) -> list[Chunk]:
+        """Append a row to its chunk, where further frames of the channel `frames` then find it by its times alone."""
+        where = (schema, channel, _day(at // _DAY_NS), at // self._roll_ns)
+        stored = self._stored.get((*where, self._epoch)) if self._stored else None
+        if stored and any(first <= sequence <= last for first, last in stored):
             return []
         chunk = self._open.get(where)
         if chunk is None:
             chunk = self._begin(where, sequence)
-        chunk.add(sequence, line)
-        if chunk.size < self._max_bytes:
-            return []
-        del self._open[where]
+        if frames is not None and not stored:
+            self._recent[frames] = chunk
+        return [] if chunk.add(sequence, line) < self._max_bytes else self._full(chunk)
+
+    def _full(self, chunk: Chunk) -> list[Chunk]:
+        del self._open[chunk.id[:4]]
+        self._recent.clear()
         return [chunk]
 
-    def _begin(self, where: tuple[str, str, dt.date, int], sequence: int) -> Chunk:
+    def _begin(self, where: _Where, sequence: int) -> Chunk:
         schema, channel, day, bucket = where
-        deadline = (bucket + 1) * self._roll_ns + LATENESS_NS
+        start, end = bucket * self._roll_ns, (bucket + 1) * self._roll_ns
+        deadline = end + LATENESS_NS
         if deadline <= self._watermark:
             # Late: gathered until the present bucket ends, instead of one object for each row.
             deadline = (self._watermark // self._roll_ns + 1) * self._roll_ns + LATENESS_NS
-        partition = Partition(self._instance, self._provider, schema, channel, day)
-        chunk = self._open[where] = Chunk(partition, bucket, self._epoch, sequence, deadline)
+        partition, midnight = Partition(self._instance, self._provider, schema, channel, day), day_start_ns(day)
+        chunk = self._open[where] = Chunk(
+            partition, bucket, max(start, midnight), min(end, midnight + _DAY_NS), self._epoch, sequence, deadline
+        )
         self._next_deadline = min(self._next_deadline, deadline) if len(self._open) > 1 else deadline
         return chunk
-
-    def _advance(self, to: int) -> None:
-        self._watermark = max(self._watermark, to)
 
     def _expire(self) -> list[Chunk]:
         passed = [where for where, chunk in self._open.items() if chunk.deadline <= self._watermark]
         closed = [self._open.pop(where) for where in passed]
+        self._recent.clear()
         self._next_deadline = min((chunk.deadline for chunk in self._open.values()), default=0)
         return sorted(closed, key=lambda chunk: (chunk.first, chunk.bucket, chunk.partition))
+
+
+def _place(info: ProviderInfo, channel: str) -> tuple[str, str]:
+    """The schema and channel under which a channel's frames are stored."""
+    if len(channel) * 3 > MAX_CHANNEL_BYTES < len(encode(channel)):
+        # No channel of anybody's subscription: its name came out of a frame that nobody could read.
+        return "SYSTEM", CONTROL
+    return info.schema_of(channel), channel
 
 
 def _observation(kind: str, channel: str, payload: bytes) -> bytes:
@@ -243,4 +278,4 @@ def _observation(kind: str, channel: str, payload: bytes) -> bytes:
 
 @lru_cache(64)
 def _day(days: int) -> dt.date:
-    return utc_day(days * 86400 * NS_PER_S)
+    return utc_day(days * _DAY_NS)

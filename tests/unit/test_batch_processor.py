@@ -36,9 +36,12 @@ class Payloads:
     def channel_of(self, frame: bytes) -> str:
         return "trades.A"
 
-    def merge_key(self, channel: str, payload: bytes) -> MergeKey:
+    def event_time(self, channel: str, payload: bytes) -> int:
         text = payload.partition(b" ")[0]
-        return MergeKey(int(text) if text.isdigit() else 0, 0, payload)
+        return int(text) if text.isdigit() else 0
+
+    def merge_key(self, channel: str, payload: bytes) -> MergeKey:
+        return MergeKey(self.event_time(channel, payload), 0, payload)
 
 
 def chunker(**changes) -> Chunker:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import databento_dbn
 import protovalidate
 import pytest
@@ -15,6 +17,7 @@ from penstock.errors import ConfigError, PayloadError
 from penstock.instruments import FUTURE, SPOT, Instrument, instrument_id
 from penstock.provider import ChannelRule, Endpoints, Limit, Limits, ProviderInfo, load_info
 from penstock.raw.v1 import raw_pb2 as raw
+from penstock.timestamps import from_iso8601
 
 PUBLISHER = publishers.PUBLISHERS["deribit"]
 
@@ -138,9 +141,37 @@ def test_every_provider_here_keeps_the_contract(name):
     peeks = providers.payloads(name)
     for junk in (b"", b"{", b"\xff\x00", b"[]", b"null", b'{"data":', b'{"a":"' + b"x" * 10_000):
         assert isinstance(peeks.channel_of(junk), str)
-        assert peeks.merge_key("x", junk).ts_event == 0
+        assert peeks.merge_key("x", junk).ts_event == peeks.event_time("x", junk) == 0
     normalizer = providers.normalizer_class(name)(info)
     assert list(normalizer.images(1)) == list(normalizer.definitions(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "frame"),
+    [
+        ("binance_spot", "btcusdt@trade", '{{"stream":"btcusdt@trade","data":{{"E":1,"t":7,"T":{},"m":true}}}}'),
+        ("binance_spot", "btcusdt@depth@100ms", '{{"stream":"s","data":{{"E":{},"U":1,"u":2}}}}'),
+        ("deribit", "book.X.raw", '{{"params":{{"data":{{"timestamp":{},"change_id":5,"bids":[]}}}}}}'),
+        ("deribit", "book.X.raw", '{{"params":{{"data":{{"timestamp" : {} ,"change_id":5}}}}}}'),
+        ("deribit", "ticker.X.raw", '{{"timestamp":{}}}'),
+    ],
+)
+@given(ms=st.integers(0, 10**13 - 1))
+def test_event_time_reads_milliseconds_of_any_length(name, channel, frame, ms):
+    """The shortcut for today's thirteen digits and the rule for all others agree; beyond the year 2262 there is no time."""
+    ns = ms * 1_000_000 if ms * 1_000_000 < 2**63 else 0
+    assert providers.payloads(name).event_time(channel, frame.format(ms).encode()) == ns
+
+
+@given(times=st.lists(st.integers(0, 10**9), min_size=1, max_size=4), compact=st.booleans())
+def test_event_time_is_the_latest_of_several(times, compact):
+    """One time throughout a Coinbase frame is read once, several are compared, the connection's own is not counted."""
+    texts = [f"2026-08-09T21:05:{n % 60:02d}.{n:010d}"[:29] + "Z" for n in times]
+    peeks = providers.payloads("coinbase_advanced")
+    for word, field in (("level2", "event_time"), ("market_trades", "time")):
+        frame = {"timestamp": "2027-01-01T00:00:00Z", "events": [{"updates": [{field: text} for text in texts]}]}
+        raw = json.dumps(frame, separators=(",", ":") if compact else None).encode()
+        assert peeks.event_time(f"{word}.BTC-USD", raw) == max(map(from_iso8601, texts))
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones():
