@@ -10,7 +10,7 @@ import msgspec
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import Message, Output, ProviderInfo, Resync
+from penstock.provider import REST, Message, Output, ProviderInfo, Resync
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,
@@ -38,6 +38,10 @@ class _Notification[T](msgspec.Struct):
     params: _Params[T]
 
 
+class _Control(msgspec.Struct):
+    method: str = ""
+
+
 class _Connected(msgspec.Struct):
     channels: list[str]
 
@@ -53,6 +57,7 @@ _TRADES: Final = msgspec.json.Decoder(_Notification[list[Trade]])
 _TICKER: Final = msgspec.json.Decoder(_Notification[Ticker])
 _QUOTE: Final = msgspec.json.Decoder(_Notification[Top])
 _STATE: Final = msgspec.json.Decoder(_Notification[InstrumentState])
+_CONTROL: Final = msgspec.json.Decoder(_Control)
 _CONNECTED: Final = msgspec.json.Decoder(_Connected)
 _DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
@@ -86,7 +91,7 @@ class Normalizer:
             if channel.startswith(INSTRUMENTS):
                 return self._instruments(envelope)
             handle = self._frames.get(channel.partition(".")[0])
-            return handle(envelope) if handle else ()
+            return handle(envelope) if handle else _control(envelope)
         if self._archive:
             return ()  # the input may be two lanes merged: where one was down the other's frames stand
         if kind == KIND_CONNECTED:
@@ -283,3 +288,11 @@ class Normalizer:
         number = instrument_id(self._publisher.provider, symbol)
         schemas = SCHEMAS[channel.partition(".")[0]]
         return [gap(self._publisher, number, schema, channel, marker, ts_event) for schema in schemas]
+
+
+def _control(envelope: Envelope) -> Sequence[Output]:
+    """Replies and heartbeats say nothing. Raises PayloadError for a data frame damaged beyond knowing its channel."""
+    channel = envelope.channel
+    if not channel.startswith(REST) and decode(_CONTROL, envelope.payload).method == "subscription":
+        raise PayloadError("channel", "params.channel", channel, "a channel that was subscribed")
+    return ()

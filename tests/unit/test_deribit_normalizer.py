@@ -631,6 +631,27 @@ def test_an_archive_is_not_told_of_connections() -> None:
     assert gaps(feed.book(2, 1, {("B", 1.0): 20.0})) == []
 
 
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"\x00\x01", "json"),
+        (b"[]", "shape"),
+        (b'{"method":"subscription","params":{"channel":"trade.BTC-PERPETUAL.raw","data":[]}}', "channel"),
+    ],
+)
+def test_a_frame_that_lost_its_channel_is_refused(payload: bytes, reason: str) -> None:
+    """It is counted with a reason, not taken for a control frame."""
+    with pytest.raises(PayloadError) as refused:
+        Feed(PERPETUAL).envelope("control", payload)
+    assert refused.value.reason == reason
+
+
+def test_a_trade_at_price_zero_is_refused() -> None:
+    """Nothing but a combo can change hands at zero."""
+    with pytest.raises(PayloadError, match="price above 0"):
+        Feed(PERPETUAL).data(TRADES, [trade(1, price=0)])
+
+
 def test_control_frames_and_heartbeats_say_nothing() -> None:
     """They are counted by their schema, SYSTEM."""
     feed = Feed(PERPETUAL)
