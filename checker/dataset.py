@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from checker.ledger import U32, BookChange, Key, Ledger, Trade
-from checker.records import Symbols, level_changes, price, read_file
+from checker.records import Depth, Symbols, price, read_file
 from checker.verdict import Verdict
 
 F_LAST = 128
@@ -70,17 +70,18 @@ def _books(verdict: Verdict, key: Key, rows: list[BookChange], events: list[list
     by_id = {(row.sequence % U32, row.ts_event): i for i, row in enumerate(rows)}
     by_time = {row.ts_event: i for i, row in enumerate(rows)}
     book: dict[tuple[str, Decimal], Decimal] = {}
+    depth = Depth()
     seen: set[int] = set()
     started, last = -1, -1
     for event in events:
         verdict.checked["MBO"] += 1
         if str(event[0].action) == "R":
-            book = {level: size for level, size in level_changes(event[1:], lots[key[1]]).items() if size}
+            book = {level: size for level, size in depth.apply(event, lots[key[1]]).items() if size}
             continue
         index = by_id.get((event[0].sequence, event[0].ts_event), by_time.get(event[0].ts_event, -1))
         if started >= 0 and index > last + 1:
             _skipped(verdict, key, rows[last + 1 : index], book)
-        for level, size in level_changes(event, lots[key[1]]).items():
+        for level, size in depth.apply(event, lots[key[1]]).items():
             book[level] = size
         if index < 0:
             where = f"{event[0].sequence} at {event[0].ts_event}"

@@ -58,11 +58,28 @@ def price(raw: int) -> Decimal:
     return Decimal(raw) / BILLION
 
 
-def level_changes(records: Iterable[Any], lot: Decimal) -> dict[tuple[str, Decimal], Decimal]:
-    """Absolute level quantities that one MBO message (not a snapshot) states, parts of one level summed."""
-    levels: dict[tuple[str, Decimal], Decimal] = {}
-    for record in records:
-        key = (str(record.side), price(record.price))
-        amount = Decimal(0) if str(record.action) == "C" else Decimal(record.size) * lot
-        levels[key] = levels.get(key, Decimal(0)) + amount
-    return levels
+class Depth:
+    """The resting orders of one book by level: a level's quantity is the sum of its orders'.
+
+    A quantity beyond DBN's sizes stands there as several orders; an update has records only of those that changed.
+    """
+
+    def __init__(self) -> None:
+        self._orders: dict[tuple[str, Decimal], dict[int, Decimal]] = {}
+
+    def apply(self, records: Iterable[Any], lot: Decimal) -> dict[tuple[str, Decimal], Decimal]:
+        """Take one MBO message; the absolute quantities of the levels it touched. R starts over."""
+        touched: dict[tuple[str, Decimal], None] = {}
+        for record in records:
+            action = str(record.action)
+            if action == "R":
+                self._orders.clear()
+                continue
+            level = (str(record.side), price(record.price))
+            orders = self._orders.setdefault(level, {})
+            if action == "C":
+                orders.pop(record.order_id, None)
+            else:
+                orders[record.order_id] = Decimal(record.size) * lot
+            touched[level] = None
+        return {level: sum(self._orders[level].values(), Decimal(0)) for level in touched}

@@ -10,7 +10,7 @@ from typing import Any
 
 from checker.ledger import U32, BookChange, Key, Ledger, Trade
 from checker.recording import Item
-from checker.records import Symbols, decode, level_changes, price
+from checker.records import Depth, Symbols, decode, price
 from checker.verdict import Verdict
 
 F_MAYBE_BAD_BOOK, F_LAST = 4, 128
@@ -32,6 +32,7 @@ class _Lane:
     epoch: tuple[str, str] | None = None
     count: int | None = None
     book: dict[tuple[str, Decimal], Decimal] = field(default_factory=dict)
+    depth: Depth = field(default_factory=Depth)
     doubtful: bool = True
 
 
@@ -156,14 +157,14 @@ class StreamCheck:
         verdict.checked["MBO"] += 1
         lane.key = key
         if str(records[0].action) == "R":
-            lane.book = {level: size for level, size in level_changes(records[1:], lot).items() if size}
+            lane.book = {level: size for level, size in lane.depth.apply(records, lot).items() if size}
             lane.doubtful, lane.declared = bool(flags & F_MAYBE_BAD_BOOK), True
             return
         found = self._find(key, records[0])
         trusted = not flags & F_MAYBE_BAD_BOOK
         if trusted and found is not None and lane.position >= 0:
             self._skipped(verdict, lane, key, channel, found)
-        for level, size in level_changes(records, lot).items():
+        for level, size in lane.depth.apply(records, lot).items():
             lane.book[level] = size
             if not size:
                 del lane.book[level]

@@ -12,7 +12,7 @@ from checker import strategy
 from checker.ledger import read
 from checker.recording import Item
 from checker.stream import StreamCheck
-from penstock import dbn, instruments, markers
+from penstock import book, dbn, instruments, lots, markers
 from penstock.publishers import PUBLISHERS
 
 LOT = 100_000_000  # 0.1
@@ -140,6 +140,24 @@ def test_a_heartbeat_that_counts_more_than_was_seen_is_an_undeclared_gap(ledger)
 def test_each_wrong_of_a_book_is_found(ledger, books, kind):
     """A missing, a changed and a repeated update are each named."""
     assert _found(ledger, _items(RIGHT[0], books)).get(("stream PRIMARY", kind))
+
+
+def test_a_level_of_several_orders_is_their_sum(tmp_path):
+    """A quantity beyond 32 bits is several orders, of which an update names only those that changed."""
+    quantities = ["500000000.1", "500000000.7", "0.4"]
+    common = {"provider": "DERIBIT", "symbol": "BTC-PERPETUAL", "receivers": 1, "schema": "MBO", "channel": "b"}
+    rows = [
+        {**common, "ts_event": T0 + i, "sequence": i, "changes": [["B", "91", quantity]]}
+        for i, quantity in enumerate(quantities, 1)
+    ]
+    (tmp_path / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    live = book.Book(PID, IID)
+    books = [
+        live.update([(b"B", 91 * 10**9, lots.lots(quantity, LOT))], T0 + i, T0 + i, i)
+        for i, quantity in enumerate(quantities, 1)
+    ]
+    assert [len(data) // 56 for data in books] == [2, 1, 2]
+    assert _found(read(tmp_path / "ledger.jsonl"), _items([], books)) == {}
 
 
 def test_the_strategy_log_is_compared_trade_by_trade(ledger, tmp_path):
