@@ -58,7 +58,7 @@ def test_one_trade_can_be_followed_by_its_id(demo, provider):
         assert any(word in row["payload"] for row in rows), f"{provider} trade {word} is in no raw object of {instance}"
     assert any(word in row["payload"] for row in _raw_rows(directory / "final" / "raw" / f"provider={provider}"))
     seen = [json.loads(line) for line in (directory / "trades.jsonl").read_text().splitlines()]
-    mine = [row for row in seen if row["instrument"].endswith(provider) and row["trade_id"] == word]
+    mine = [row for row in seen if row["instrument"] == f"{trade['symbol']}.{provider}" and row["trade_id"] == word]
     assert len(mine) == 1
 
 
