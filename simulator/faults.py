@@ -112,6 +112,7 @@ class Faults:
             self._venue.record_fault("close", "*", connection.number)
             self._venue.flush()
             connection.close(1001, "going away")
+            self._venue.forget(connection)
 
     def _reset(self) -> int:
         closing = list(self._venue.connections.values())
@@ -119,6 +120,7 @@ class Faults:
         self._venue.flush()
         for connection in closing:
             connection.close(1012, "service restart")
+            self._venue.forget(connection)
         self._venue.on_reset()
         return len(closing)
 

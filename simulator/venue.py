@@ -250,11 +250,15 @@ class Venue(ABC):
 
     def _close(self, connection: Connection) -> None:
         del self.connections[connection.number]
-        for channel in connection.subscriptions:
-            self._subscribers.get(channel, {}).pop(connection.number, None)
+        self.forget(connection)
         self._ledger.write({"connection": connection.number, "provider": self._segment, "state": "closed"})
         self.on_close(connection)
         self.flush()
+
+    def forget(self, connection: Connection) -> None:
+        """The connection receives nothing any more, and no ledger entry says that it does."""
+        for channel in connection.subscriptions:
+            self._subscribers.get(channel, {}).pop(connection.number, None)
 
     def _deliver(self, connection: Connection, channel: str, text: str | bytes, line: int) -> None:
         payload = self._samples[channel] = text.encode() if isinstance(text, str) else text

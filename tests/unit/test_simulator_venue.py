@@ -334,6 +334,22 @@ async def test_lose_snapshot(tmp_path):
         assert [fault["fault"] for fault in client.faults()] == ["lose_snapshot"]
 
 
+@pytest.mark.parametrize("kind", ["close", "reset"])
+async def test_a_closed_connection_is_no_receiver(tmp_path, kind):
+    """From the fault's line on no entry says that it was handed to the closed connection."""
+    async with serving(tmp_path) as client:
+        socket = await client.connect()
+        await frames(socket, 50)
+        await client.fault(kind)
+        await asyncio.sleep(0.05)
+        await client.stop()
+        lines = client.ledger()
+    (at,) = [line["n"] for line in lines if line.get("fault") == kind]
+    later = [line["receivers"] for line in lines[at:] if "receivers" in line]
+    assert later
+    assert not any(later)
+
+
 async def test_reset_closes_everything(tmp_path):
     """After a reset every connection is closed and new ones are served."""
     async with serving(tmp_path) as client:
