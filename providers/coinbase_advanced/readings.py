@@ -116,11 +116,15 @@ def trades(event: TradesEvent, find: Find) -> Iterable[Prints]:
             continue
         if not (trade.trade_id.isascii() and trade.trade_id.isdecimal() and len(trade.trade_id) <= 20):
             raise PayloadError("number_format", "trade_id", trade.trade_id, "digits that fit 64 bits")
-        size = lots(trade.size, instrument.lot)
+        price, size = fixed(trade.price), lots(trade.size, instrument.lot)
+        if not price or not size:
+            raise PayloadError(
+                "zero", "price, size", f"{trade.price}, {trade.size}", "a price and a quantity above zero"
+            )
         split(size)
         # The venue names the maker's side: a resting BUY was sold into.
         side = ASK if trade.side == "BUY" else BID
-        entry = Print(int(trade.trade_id), fixed(trade.price), size, side, from_iso8601(trade.time))
+        entry = Print(int(trade.trade_id), price, size, side, from_iso8601(trade.time))
         found = products.setdefault(trade.product_id, [])
         assert found is not None  # find() answers alike within one frame
         found.append(entry)

@@ -286,6 +286,15 @@ class TestTrades:
         assert ids_of(outputs) == [103, 104, 105]
         assert gaps(outputs) == []
 
+    @pytest.mark.parametrize("change", [{"price": "0.00"}, {"size": "0"}])
+    def test_nothing_trades_at_zero(self, change):
+        """A price or quantity of zero is refused, and the next trade shows what is missing."""
+        normalizer = synced()
+        event = {"type": "update", "trades": [trade(11) | change]}
+        with pytest.raises(PayloadError, match="above zero"):
+            normalizer.normalize(envelope(numbered("market_trades", 6, [event])))
+        assert gaps(normalizer.normalize(trades(7, [12])))
+
     def test_archive_publishes_each_once_in_any_order(self):
         """History, updates and a second lane's history: each id once."""
         normalizer = ready(archive=True)
