@@ -19,6 +19,9 @@ MAX_SIZE = 2**32 - 2
 MAX_PARTS = 65_536
 """Most records one trade or book level is split into; a mutated quantity must not become gigabytes of records."""
 
+_REMEMBERED = 32_768
+"""Texts kept by Fixed and Lots: within minutes BTCUSDT's updates touch 45,000 prices; this many serve 4 in 5 of them."""
+
 _EXPECTED = "a plain non-negative decimal with at most 9 decimals, a price below 9.22e9"
 _ZEROS = "000000000"
 _POWERS: list[int] = [10 ** (9 - digits) for digits in range(10)]
@@ -68,6 +71,41 @@ def lots(text: str, lot: int, field: str = "size") -> int:
     if rest:
         raise PayloadError("not_whole_lots", field, text, f"a multiple of the lot {decimal_text(lot)}")
     return count
+
+
+class Fixed(dict[str, int]):
+    """Decimal text to 1e-9, remembered: most prices come again, and a look-up costs a tenth of the arithmetic.
+
+    Raises PayloadError as `fixed` does, and remembers no text that it refused.
+    """
+
+    __slots__ = ("field",)
+
+    def __init__(self, field: str = "price") -> None:
+        self.field = field
+
+    def __missing__(self, text: str) -> int:
+        value = fixed(text, self.field)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = value
+        return value
+
+
+class Lots(dict[str, int]):
+    """Quantity text to whole lots, remembered. Raises PayloadError as `lots` does."""
+
+    __slots__ = ("field", "lot")
+
+    def __init__(self, lot: int, field: str = "size") -> None:
+        self.lot, self.field = lot, field
+
+    def __missing__(self, text: str) -> int:
+        value = lots(text, self.lot, self.field)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = value
+        return value
 
 
 def split(size: int) -> list[int]:

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
-from penstock.lots import fixed, lots
+from penstock.lots import Fixed, Lots
 from penstock.markers import Gap
 from penstock.provider import Message, Output
 
-_MEMO: Final = 32_768
-"""Texts remembered per instrument: within minutes BTCUSDT's updates touch 45,000 prices; this many serve 4 in 5 of them."""
 
+class Prices(Fixed):
+    """Raises PayloadError for what is no price above zero."""
 
-class Prices(dict[str, int]):
-    """Price text to 1e-9, remembered: most prices of a book come again (a look-up costs a tenth of the arithmetic).
-
-    Raises PayloadError for what is no price above zero.
-    """
+    __slots__ = ()
 
     def __missing__(self, text: str) -> int:
-        value = fixed(text)
+        value = super().__missing__(text)
         if not value:
+            del self[text]
             raise PayloadError("zero_price", "price", text, "a price above zero")
-        if len(self) >= _MEMO:
-            self.clear()
-        self[text] = value
-        return value
-
-
-class Sizes(dict[str, int]):
-    """Quantity text to whole lots, remembered. Raises PayloadError for what is no whole number of lots."""
-
-    def __init__(self, lot: int) -> None:
-        self.lot = lot
-
-    def __missing__(self, text: str) -> int:
-        value = lots(text, self.lot)
-        if len(self) >= _MEMO:
-            self.clear()
-        self[text] = value
         return value
 
 
@@ -51,7 +31,7 @@ class Units:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.prices = Prices()
-        self.sizes = Sizes(instrument.lot)
+        self.sizes = Lots(instrument.lot)
 
 
 class Stream:

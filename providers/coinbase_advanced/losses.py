@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -48,7 +49,9 @@ class Losses:
         self, envelope: Envelope, number: int, stamp: int, word: str, products: Iterable[str], out: list[Output]
     ) -> Arrival:
         """Check a frame's number; a jump becomes a gap on everything its connection was seen to carry."""
-        connection = self._connections.setdefault(envelope.connection, Connection())
+        connection = self._connections.get(envelope.connection)
+        if connection is None:
+            connection = self._connections[envelope.connection] = Connection()
         for product in products:
             _carries(connection, word, product)
         expected = connection.expected
@@ -128,5 +131,10 @@ class Losses:
 
 def _carries(connection: Connection, word: str, product: str) -> None:
     if product:
-        for schema in _SCHEMAS.get(word, ()):
-            connection.channels.setdefault((schema, f"{word}.{product}"), product)
+        for key in _keys(word, product):
+            connection.channels.setdefault(key, product)
+
+
+@lru_cache(maxsize=8192)
+def _keys(word: str, product: str) -> tuple[tuple[str, str], ...]:
+    return tuple((schema, f"{word}.{product}") for schema in _SCHEMAS.get(word, ()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from penstock.book import Change, order_id
 from penstock.dbn import (
@@ -20,12 +21,22 @@ from penstock.dbn import (
 )
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
-from penstock.lots import MAX_SIZE, fixed, lots, split
+from penstock.lots import MAX_SIZE, Fixed, Lots, fixed, lots, split
 from penstock.timestamps import from_iso8601
 from providers.coinbase_advanced.payloads import LevelEvent, ProductStatus, Ticker, TradesEvent
 
 Find = Callable[[str], Instrument | None]
 """The instrument of a product, None where no definition arrived yet. Raises PayloadError where none can be made."""
+
+
+_REMEMBERED: Final = 16_384
+
+_LEVEL_PRICES, _TRADE_PRICES = Fixed("price_level"), Fixed()
+
+
+@lru_cache(maxsize=1024)
+def _sizes(lot: int, field: str) -> Lots:
+    return Lots(lot, field)
 
 
 class Levels(NamedTuple):
@@ -91,18 +102,18 @@ class StatusReading(NamedTuple):
 def levels(event: LevelEvent, find: Find) -> Levels:
     """The levels of a snapshot or update, sizes absolute. Raises PayloadError."""
     snapshot = event.type == "snapshot"
-    ts_event = max((from_iso8601(text, "event_time") for text in {u.event_time for u in event.updates}), default=0)
+    ts_event = max([from_iso8601(text, "event_time") for text in {u.event_time for u in event.updates}], default=0)
     if (instrument := find(event.product_id)) is None:
         return Levels(event.product_id, snapshot, None, ts_event)
-    lot = instrument.lot
-    changes: list[Change] = []
-    for update in event.updates:
-        price = fixed(update.price_level, "price_level")
-        size = lots(update.new_quantity, lot, "new_quantity")
+    prices, sizes = _LEVEL_PRICES, _sizes(instrument.lot, "new_quantity")
+    changes: list[Change] = [
+        (BID if update.side == "bid" else ASK, prices[update.price_level], sizes[update.new_quantity])
+        for update in event.updates
+    ]
+    for _, price, size in changes:
         if size > MAX_SIZE:
             # It may have too many parts, or no ids for them at an absurd price: find out before the book is touched.
             order_id(BID, price, len(split(size)) - 1)
-        changes.append((BID if update.side == "bid" else ASK, price, size))
     return Levels(event.product_id, snapshot, changes, ts_event)
 
 
@@ -116,12 +127,12 @@ def trades(event: TradesEvent, find: Find) -> Iterable[Prints]:
             continue
         if not (trade.trade_id.isascii() and trade.trade_id.isdecimal() and len(trade.trade_id) <= 20):
             raise PayloadError("number_format", "trade_id", trade.trade_id, "digits that fit 64 bits")
-        price, size = fixed(trade.price), lots(trade.size, instrument.lot)
+        price, size = _TRADE_PRICES[trade.price], _sizes(instrument.lot, "size")[trade.size]
         if not price or not size:
             raise PayloadError(
                 "zero", "price, size", f"{trade.price}, {trade.size}", "a price and a quantity above zero"
             )
-        split(size)
+        split(size)  # refused here where it has too many parts
         # The venue names the maker's side: a resting BUY was sold into.
         side = ASK if trade.side == "BUY" else BID
         entry = Print(int(trade.trade_id), price, size, side, from_iso8601(trade.time))
@@ -145,9 +156,8 @@ def ticker(tick: Ticker, find: Find) -> Reading:
         (STAT_LOW, tick.low_24_h, "low_24_h"),
     ):
         if text:
-            statistics[kind] = (fixed(text, field), UNDEF_STAT_QUANTITY)
-    volume = _volume(tick.volume_24_h, instrument.lot)
-    if volume is not None:
+            statistics[kind] = _price(text, field)
+    if (volume := _volume(tick.volume_24_h, instrument.lot)) is not None:
         statistics[STAT_CLEARED_VOLUME] = (UNDEF_PRICE, volume)
     return Reading(
         tick.product_id,
@@ -162,6 +172,12 @@ def status(product: ProductStatus) -> StatusReading:
     return StatusReading(product.id, product.status, fixed(product.base_increment, "base_increment"))
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _price(text: str, field: str) -> Statistic:
+    return fixed(text, field), UNDEF_STAT_QUANTITY
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def _side(price: str, quantity: str, lot: int, field: str) -> Side:
     value = fixed(price, field) if price else 0
     size = lots(quantity, lot, f"{field}_quantity") if quantity else 0
@@ -170,6 +186,7 @@ def _side(price: str, quantity: str, lot: int, field: str) -> Side:
     return Side(value, size if size <= MAX_SIZE else UNDEF_ORDER_SIZE)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _volume(text: str, lot: int) -> int | None:
     """24-hour volume in lots; None where it is unknown, finer than a lot or too large for its field."""
     if not text:

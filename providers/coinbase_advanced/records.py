@@ -17,14 +17,19 @@ _NEVER: Final = -(2**63)
 
 def trades(publisher_id: int, instrument_id: int, entry: Print, ts_recv: int) -> bytes:
     """The message of one trade: several records of one price and sequence where its size needs them."""
-    sizes = split(entry.size)
-    return b"".join(
-        trade(
-            publisher_id, instrument_id, entry.ts_event, entry.price, size, entry.side,
-            F_LAST if part == len(sizes) else 0, ts_recv, entry.trade_id,
-        )
-        for part, size in enumerate(sizes, 1)
-    )  # fmt: skip
+    *before, last = split(entry.size)
+    data = trade(
+        publisher_id, instrument_id, entry.ts_event, entry.price, last, entry.side, F_LAST, ts_recv, entry.trade_id
+    )
+    if not before:
+        return data
+    return b"".join([
+        *(
+            trade(publisher_id, instrument_id, entry.ts_event, entry.price, size, entry.side, 0, ts_recv, entry.trade_id)
+            for size in before
+        ),
+        data,
+    ])  # fmt: skip
 
 
 def quote(publisher_id: int, instrument_id: int, bid: Side, ask: Side, ts_event: int, ts_recv: int) -> bytes:
@@ -49,9 +54,11 @@ class Statistics:
         everything = ts_event >= self._refreshed + REFRESH_NS
         if everything:
             self._refreshed = ts_event
-        due = {kind: value for kind, value in values.items() if everything or self._published.get(kind) != value}
-        self._published.update(due)
+        published = self._published
+        due = [(kind, value) for kind, value in values.items() if everything or published.get(kind) != value]
+        if not due:
+            return b""
+        published.update(due)
         return b"".join(
-            statistic(publisher_id, instrument_id, ts_event, ts_recv, kind, 0, price, quantity)
-            for kind, (price, quantity) in due.items()
+            [statistic(publisher_id, instrument_id, ts_event, ts_recv, kind, 0, *value) for kind, value in due]
         )

@@ -16,7 +16,7 @@ from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.numbers import price, size
+from providers.deribit.numbers import Prices, Sizes
 from providers.deribit.payloads import BookData, GroupedBookData
 
 RESYNC_SPACING_NS: Final = 2 * NS_PER_S
@@ -43,6 +43,7 @@ class BookStream:
         self._channel = channel
         self._archive = archive
         self._book = Book(publisher.publisher_id, known.id)
+        self._prices, self._sizes = Prices(), Sizes(known.lot)
         self._last: int | None = None
         self._ts_event = 0
         self._doubtful = False
@@ -123,13 +124,11 @@ class BookStream:
         return [*outputs, Message("MBO", self._channel, _flagged(content)), *self.ask(ts_recv)]
 
     def _levels(self, side: bytes, levels: Levels) -> list[Change]:
-        lot = self.known.lot
-        changes = []
-        for *_, raw_price, raw_amount in levels:
-            at, amount = price(bytes(raw_price)), size(bytes(raw_amount), lot)
+        prices, sizes = self._prices, self._sizes
+        changes = [(side, prices[bytes(level[-2])], sizes[bytes(level[-1])]) for level in levels]
+        for _, at, amount in changes:
             if amount > MAX_SIZE:
                 order_id(side, at, len(split(amount)) - 1)  # refused here: the book would be half changed
-            changes.append((side, at, amount))
         return changes
 
 

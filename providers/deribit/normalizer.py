@@ -29,12 +29,12 @@ from providers.deribit.payloads import BookData, GroupedBookData, InstrumentStat
 INSTRUMENTS: Final = "rest/get_instruments/"
 
 
-class _Params[T](msgspec.Struct):
+class _Params[T](msgspec.Struct, gc=False):
     channel: str
     data: T
 
 
-class _Notification[T](msgspec.Struct):
+class _Notification[T](msgspec.Struct, gc=False):
     params: _Params[T]
 
 
@@ -190,10 +190,11 @@ class Normalizer:
             return self._unknown("MBP_1", channel, data.instrument_name, ts_recv)
         ts_event, publisher_id = from_ms(data.timestamp, "timestamp"), self._publisher.publisher_id
         best = tickers.top(data, known, publisher_id, ts_event, ts_recv)
-        values = tickers.statistics(data, known)
         outputs: list[Output] = [Message("MBP_1", channel, best)]
-        stream = self._statistics.setdefault(channel, tickers.StatisticsStream())
-        if content := stream.take(values, known, publisher_id, ts_event, ts_recv):
+        stream = self._statistics.get(channel)
+        if stream is None:
+            stream = self._statistics[channel] = tickers.StatisticsStream()
+        if content := stream.take(data, known, publisher_id, ts_event, ts_recv):
             outputs.append(Message("STATISTICS", channel, content))
         if data.state is not None:
             outputs += self._status(known, data.state, ts_event, ts_recv)

@@ -43,6 +43,31 @@ def expanded(text: str) -> str:
     return f"{sign}{digits[:point]}.{digits[point:]}"
 
 
+class Prices(dict[bytes, int]):
+    """`price`, remembered for the levels of books. Raises PayloadError and remembers no text that it refused."""
+
+    def __missing__(self, raw: bytes) -> int:
+        value = fixed(number(raw))
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[raw] = value
+        return value
+
+
+class Sizes(dict[bytes, int]):
+    """`size` in lots of `lot` at 1e-9, remembered like Prices."""
+
+    def __init__(self, lot: int) -> None:
+        self.lot = lot
+
+    def __missing__(self, raw: bytes) -> int:
+        value = lots(number(raw), self.lot, "amount")
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[raw] = value
+        return value
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def price(raw: bytes, field: str = "price") -> int:
     """A price at 1e-9. Raises PayloadError as penstock.lots.fixed."""

@@ -25,7 +25,7 @@ _MAX_CHANNEL: Final = 256
 _PLAIN_CHANNEL: Final = re.compile(r"[!-~]+")
 
 
-class BookData(msgspec.Struct):
+class BookData(msgspec.Struct, gc=False):
     """The data of `book.<instrument>.<raw|100ms|agg2>`; levels are (word, price, new absolute amount).
 
     https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval
@@ -44,7 +44,7 @@ class BookData(msgspec.Struct):
     prev_change_id: Id | None = None
 
 
-class GroupedBookData(msgspec.Struct):
+class GroupedBookData(msgspec.Struct, gc=False):
     """The data of `book.<instrument>.<group>.<depth>.<interval>`: all levels, (price, amount), in every message.
 
     https://docs.deribit.com/subscriptions/orderbook/bookinstrument_namegroupdepthinterval
@@ -60,7 +60,7 @@ class GroupedBookData(msgspec.Struct):
     asks: list[tuple[msgspec.Raw, msgspec.Raw]]
 
 
-class Trade(msgspec.Struct):
+class Trade(msgspec.Struct, gc=False):
     """One element of the data of `trades.<instrument>.<interval>` and `trades.<kind>.<currency>.<interval>`.
 
     https://docs.deribit.com/subscriptions/trades/tradesinstrument_nameinterval
@@ -84,7 +84,7 @@ class Trade(msgspec.Struct):
     block_rfq_id: msgspec.Raw = ABSENT
 
 
-class Top(msgspec.Struct):
+class Top(msgspec.Struct, gc=False):
     """The data of `quote.<instrument>`, and the first part of a ticker's.
 
     https://docs.deribit.com/subscriptions/market-data/quoteinstrument_name
@@ -101,7 +101,7 @@ class Top(msgspec.Struct):
     best_ask_amount: msgspec.Raw = ABSENT
 
 
-class Stats(msgspec.Struct):
+class Stats(msgspec.Struct, gc=False):
     """Over the last 24 hours: `volume` in the base currency, `volume_usd` for futures."""
 
     volume: msgspec.Raw = ABSENT
@@ -110,13 +110,13 @@ class Stats(msgspec.Struct):
     high: msgspec.Raw = ABSENT
 
 
-class Greeks(msgspec.Struct):
+class Greeks(msgspec.Struct, gc=False):
     """Of options only."""
 
     delta: msgspec.Raw = ABSENT
 
 
-class Ticker(Top):
+class Ticker(Top, gc=False):
     """The data of `ticker.<instrument>.<interval>`.
 
     https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval

@@ -64,53 +64,6 @@ def _side(price_raw: Raw, amount_raw: Raw, lot: int, field: str) -> tuple[int, i
     return price(bytes(price_raw), field), amount if amount <= MAX_SIZE else UNDEF_ORDER_SIZE
 
 
-class StatisticsStream:
-    """What was last published of one instrument's statistics."""
-
-    def __init__(self) -> None:
-        self._published: dict[int, Value] = {}
-        self._span = -1
-
-    def take(self, values: dict[int, Value], known: Known, publisher_id: int, ts_event: int, ts_recv: int) -> bytes:
-        """The values that changed, or all where a new span of venue time began; b"" where there is nothing to say."""
-        span = ts_event // REPEAT_NS
-        fresh = values.items() if span != self._span else values.items() - self._published.items()
-        self._span = span
-        self._published.update(fresh)
-        return b"".join(
-            statistic(publisher_id, known.id, ts_event, ts_recv, kind, 0, *value) for kind, value in sorted(fresh)
-        )
-
-
-def statistics(data: Ticker, known: Known) -> dict[int, Value]:
-    """Every statistic a ticker states; null and missing ones are left out. Raises PayloadError.
-
-    A number that DBN cannot hold exactly (finer than 1e-9, no whole lots) is stated as undefined, never rounded: it is
-    no reason to refuse the prices beside it.
-    """
-    stats, greeks, described = data.stats or Stats(), data.greeks or Greeks(), known.described
-    volume = stats.volume if described.lot_unit == described.base else stats.volume_usd
-    found: dict[int, Value] = {}
-    for kind, raw, convert in (
-        (STAT_OPEN_INTEREST, data.open_interest, _quantity),
-        (STAT_CLEARED_VOLUME, volume, _quantity),
-        (STAT_HIGH, stats.high, _price),
-        (STAT_LOW, stats.low, _price),
-        (STAT_LAST_PRICE, data.last_price, _price),
-        (STAT_MARK_PRICE, data.mark_price, _price),
-        (STAT_FIXING_PRICE, data.index_price, _price),
-        (STAT_ESTIMATED_DELIVERY, data.estimated_delivery_price, _price),
-        (STAT_VOLATILITY, data.mark_iv, _price),
-        (STAT_DELTA, greeks.delta, _price),
-        (STAT_FUNDING_RATE, data.current_funding, _rate),
-        (STAT_FUNDING_RATE_8H, data.funding_8h, _rate),
-    ):
-        text = bytes(raw)
-        if present(text):
-            found[kind] = convert(text, known.lot)
-    return found
-
-
 @lru_cache(maxsize=_REMEMBERED)
 def _quantity(raw: bytes, lot: int) -> Value:
     amount = _exact(lambda: size(raw, lot, "quantity"), UNDEF_STAT_QUANTITY)
@@ -139,3 +92,83 @@ def _exact(convert: Callable[[], int], undefined: int) -> int:
         if error.reason in _UNSTATABLE:
             return undefined
         raise
+
+
+_NO_STATS: Final = Stats()
+_NO_GREEKS: Final = Greeks()
+
+_STATED: Final = (
+    (STAT_LOW, _price),
+    (STAT_HIGH, _price),
+    (STAT_CLEARED_VOLUME, _quantity),
+    (STAT_OPEN_INTEREST, _quantity),
+    (STAT_FIXING_PRICE, _price),
+    (STAT_VOLATILITY, _price),
+    (STAT_DELTA, _price),
+    (STAT_MARK_PRICE, _price),
+    (STAT_FUNDING_RATE, _rate),
+    (STAT_ESTIMATED_DELIVERY, _price),
+    (STAT_FUNDING_RATE_8H, _rate),
+    (STAT_LAST_PRICE, _price),
+)
+"""DBN's statistic of each text and how it is read, in rising order: that in which they are published."""
+
+
+class StatisticsStream:
+    """What was last published of one instrument's statistics, and of which texts."""
+
+    def __init__(self) -> None:
+        self._lot = 0
+        self._texts: tuple[bytes, ...] = (b"",) * len(_STATED)
+        self._published: dict[int, Value] = {}
+        self._span = -1
+
+    def take(self, data: Ticker, known: Known, publisher_id: int, ts_event: int, ts_recv: int) -> bytes:
+        """The values that changed, or all where a new span of venue time began; b"" where there is nothing to say.
+
+        Null and missing statistics are left out. A number that DBN cannot hold exactly (finer than 1e-9, no whole lots)
+        is stated as undefined, never rounded: it is no reason to refuse the prices beside it. Raises PayloadError with
+        nothing changed.
+        """
+        lot, span, texts = known.lot, ts_event // REPEAT_NS, _texts(data, known)
+        published = self._published
+        if span != self._span or lot != self._lot:
+            fresh = [
+                (kind, value)
+                for (kind, convert), text in zip(_STATED, texts, strict=True)
+                if present(text) and ((value := convert(text, lot)) != published.get(kind) or span != self._span)
+            ]
+        else:
+            # A text that was there before was read before.
+            fresh = [
+                (kind, value)
+                for (kind, convert), text, before in zip(_STATED, texts, self._texts, strict=True)
+                if text != before and present(text) and (value := convert(text, lot)) != published.get(kind)
+            ]
+        self._lot, self._span, self._texts = lot, span, texts
+        if not fresh:
+            return b""
+        published.update(fresh)
+        return b"".join(
+            [statistic(publisher_id, known.id, ts_event, ts_recv, kind, 0, *value) for kind, value in fresh]
+        )
+
+
+def _texts(data: Ticker, known: Known) -> tuple[bytes, ...]:
+    """Every statistic of a ticker as its text, in the order of _STATED."""
+    stats, greeks, described = data.stats or _NO_STATS, data.greeks or _NO_GREEKS, known.described
+    volume = stats.volume if described.lot_unit == described.base else stats.volume_usd
+    return (
+        bytes(stats.low),
+        bytes(stats.high),
+        bytes(volume),
+        bytes(data.open_interest),
+        bytes(data.index_price),
+        bytes(data.mark_iv),
+        bytes(greeks.delta),
+        bytes(data.mark_price),
+        bytes(data.current_funding),
+        bytes(data.estimated_delivery_price),
+        bytes(data.funding_8h),
+        bytes(data.last_price),
+    )

@@ -48,18 +48,20 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     if not at and known.described.instrument_class not in {FUTURE_SPREAD, OPTION_SPREAD}:
         raise PayloadError("number_range", "price", at, "a price above 0")
     ids = (item.combo_id, item.combo_trade_id, item.block_trade_id, item.block_rfq_id)
-    special = any(ids) and any(present(bytes(raw)) for raw in ids)
-    flags = F_PUBLISHER_SPECIFIC if special else 0
+    flags = F_PUBLISHER_SPECIFIC if any(ids) and any(present(bytes(raw)) for raw in ids) else 0
     side = BID if item.direction == "buy" else ASK
-    parts = split(amount)
-    last = len(parts) - 1
-    content = b"".join(
-        trade(
-            publisher_id, known.id, ts_event, at, part, side, flags | F_LAST if i == last else flags, ts_recv,
-            item.trade_seq,
+    *before, last = split(amount)
+    content = trade(publisher_id, known.id, ts_event, at, last, side, flags | F_LAST, ts_recv, item.trade_seq)
+    if before:
+        content = (
+            b"".join(
+                trade(publisher_id, known.id, ts_event, at, part, side, flags, ts_recv, item.trade_seq)
+                for part in before
+            )
+            + content
         )
-        for i, part in enumerate(parts)
-    )  # fmt: skip
+    if item.liquidation is None:
+        return Ready(item.trade_seq, ts_event, content, b"")
     forced = b"".join(
         statistic(
             publisher_id, known.id, ts_event, ts_recv, STAT_LIQUIDATION, item.trade_seq, at, amount, stat_flags=way

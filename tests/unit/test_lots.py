@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock import lots as lots_module
 from penstock.errors import PayloadError
-from penstock.lots import MAX_FIXED, MAX_SIZE, decimal_text, fixed, fixed_signed, lots, split
+from penstock.lots import MAX_FIXED, MAX_SIZE, Fixed, Lots, decimal_text, fixed, fixed_signed, lots, split
 
 WORDS = st.one_of(
     st.text(alphabet="0123456789.-+eE_ ,xnaif", max_size=24),
@@ -106,3 +107,19 @@ def test_splitting_loses_nothing(size):
     assert sum(parts) == size
     assert all(0 <= part <= MAX_SIZE for part in parts)
     assert (len(parts) == 1) == (size <= MAX_SIZE)
+
+
+def test_remembered_numbers_are_the_ones_read_and_never_too_many(monkeypatch):
+    """A text seen before gives what reading it gives, a refused one is refused again, and the memory is bounded."""
+    monkeypatch.setattr(lots_module, "_REMEMBERED", 8)
+    prices, sizes = Fixed("best_bid"), Lots(10_000_000, "amount")
+    for n in [*range(20), *range(20)]:
+        text = f"{n}.25"
+        assert (prices[text], sizes[text]) == (fixed(text), lots(text, 10_000_000))
+        assert len(prices) <= 8 >= len(sizes)
+    for _ in range(2):
+        with pytest.raises(PayloadError, match="best_bid is '1e5'"):
+            prices["1e5"]
+        with pytest.raises(PayloadError, match=r"amount is '0\.001'") as refused:
+            sizes["0.001"]
+        assert refused.value.reason == "not_whole_lots"
