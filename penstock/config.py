@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, NoReturn, get_args, get_origin
 
 import msgspec
 
-from penstock.errors import ConfigError, Terminal
+from penstock.errors import ConfigError, ConnectionLost, Terminal
 
 PREFIX: Final = "PENSTOCK_"
 
@@ -40,12 +40,18 @@ def load[T](kind: type[T], argv: Sequence[str], environ: Mapping[str, str] | Non
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Call a service's `main(argv)`: a Terminal error becomes one readable line on stderr and exit code 2."""
+    """Call a service's `main(argv)`: a Terminal error becomes one readable line on stderr and exit code 2.
+
+    So does a ConnectionLost that nobody could repair, with exit code 1: the same command may work later.
+    """
     try:
         code = main(sys.argv[1:])
     except Terminal as error:
         print(f"penstock: {error}", file=sys.stderr)  # noqa: T201 # the one line a person reads
         code = 2
+    except ConnectionLost as error:
+        print(f"penstock: {error}", file=sys.stderr)  # noqa: T201 # likewise
+        code = 1
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -8,6 +8,7 @@ content in different bytes; everything else by its stored bytes.
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 from enum import Enum
@@ -82,17 +83,28 @@ class ObjectStore(Protocol):
         ...
 
 
-def open_store(url: str, patience_s: float = 60.0) -> ObjectStore:
+def open_store(url: str, patience_s: float = 60.0, *, writable: bool = False) -> ObjectStore:
     """The store at `file:///folder` or `s3://bucket[/prefix]`. S3 calls are repeated for up to `patience_s` seconds.
+    A folder that is to be `writable` is created at once.
 
     The S3 endpoint, region and credentials come from the AWS SDK's own environment (AWS_ENDPOINT_URL and so on).
-    Raises ConfigError for any other URL.
+    Raises ConfigError for any other URL, and for a folder that cannot be read or written.
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         from penstock.objectstore_file import FileStore
 
-        return FileStore(Path(unquote(parts.path)))
+        folder = Path(unquote(parts.path))
+        try:
+            if writable:
+                folder.mkdir(parents=True, exist_ok=True)
+            if folder.exists() and not os.access(folder, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
+                raise PermissionError(0, "Permission denied")
+            if folder.exists() and not folder.is_dir():
+                raise NotADirectoryError(0, "Not a directory")
+        except OSError as error:
+            raise ConfigError(f"object store is {url!r}: {error.strerror}") from None
+        return FileStore(folder)
     if parts.scheme == "s3" and parts.netloc:
         # boto3 takes 0.4 s and 50 MB to import: only who uses it pays.
         from penstock.objectstore_s3 import S3Store

@@ -27,7 +27,7 @@ class BatchProcessor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # The uploads' own queue tries again for ever: a failing call should come back at once.
-        store = open_store(settings.store, patience_s=0)
+        store = open_store(settings.store, patience_s=0, writable=True)
         with suppress(ConnectionLost):
             # A bucket that does not exist is a mistake to stop for; one that cannot be reached now is not.
             store.folders("")

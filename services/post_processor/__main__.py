@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock import config, telemetry
+from penstock.errors import ConfigError
 from penstock.objectstore import open_store
 from services.post_processor.providerday import ProviderDay
 from services.post_processor.settings import Settings
@@ -15,8 +16,11 @@ def main(argv: Sequence[str]) -> int:
     """Coalesce one day of each provider."""
     settings = config.load(Settings, argv).check()
     telemetry.configure("post_processor", day=settings.day.isoformat())
-    source, target = open_store(settings.source), open_store(settings.target)
-    for name in settings.providers or tuple(name.lower() for name in provider_names(source)):
+    source, target = open_store(settings.source), open_store(settings.target, writable=True)
+    present = tuple(name.lower() for name in provider_names(source))
+    if not present:
+        raise ConfigError(f"--source is {settings.source!r}, expected what batch processors stored: it holds nothing")
+    for name in settings.providers or present:
         ProviderDay.of(settings, source, target, name).run()
     return 0
 
