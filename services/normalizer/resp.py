@@ -39,7 +39,8 @@ class Node:
         """A redis:// or rediss:// URL. Raises ConfigError, without the URL because it may hold a password."""
         try:
             parts = urlsplit(url)
-            if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+            # A database number would be obeyed for keys and mean nothing to Pub/Sub.
+            if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.path not in {"", "/", "/0"}:
                 raise ValueError
             port = parts.port or _DEFAULT_PORT
         except ValueError:
