@@ -23,10 +23,10 @@ from penstock.cli.drill import Drill
 from penstock.cli.process import Process
 from penstock.cli.query import query
 from penstock.cli.recordings import compare
-from penstock.cli.stack import Endpoint, Stack
+from penstock.cli.stack import FOLDERS, Endpoint, Stack
 from penstock.cli.summary import Outcome, show
 from penstock.cli.view import View
-from penstock.errors import Terminal
+from penstock.errors import ConfigError, Terminal
 
 READY_S = 40.0
 DRAIN_S = 2.5
@@ -56,9 +56,7 @@ class Options:
 
 def run(options: Options, console: Console) -> int:
     """Run the demonstration; 0 only where the checker found nothing wrong."""
-    if options.directory.exists():
-        shutil.rmtree(options.directory)
-    options.directory.mkdir(parents=True)
+    _clear(options.directory)
     began = clock.monotonic_s()
     outcome = asyncio.run(_demo(options, console))
     outcome.seconds = round(clock.monotonic_s() - began, 1)
@@ -69,6 +67,20 @@ def run(options: Options, console: Console) -> int:
     else:
         show(console, outcome, options.directory)
     return 0 if outcome.good else 1
+
+
+def _clear(directory: Path) -> None:
+    """An empty folder for the run. Raises ConfigError rather than deleting what no run has left there."""
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            if not all((directory / name).is_dir() for name in FOLDERS):
+                raise ConfigError(
+                    f"--directory is {str(directory)!r}, expected a new or empty folder or that of an earlier run"
+                )
+            shutil.rmtree(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--directory is {str(directory)!r}: {error.strerror}") from None
 
 
 async def _demo(options: Options, console: Console) -> Outcome:

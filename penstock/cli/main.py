@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from penstock.errors import ConfigError, Terminal
+from penstock.errors import ConfigError, ConnectionLost, Terminal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,6 +79,8 @@ def up(
     """Run both lanes of the named providers against the venues themselves, until Ctrl-C."""
     from penstock.cli.up import run
 
+    if redis:
+        _check_redis(redis)
     names = _provider_names(live)
     if symbols and len(names) > 1:
         raise ConfigError("--symbols needs exactly one provider in --live")
@@ -97,6 +99,7 @@ def tail(
     """Follow the hot path: decoded records, one line each."""
     from penstock.cli.tail import Reader, follow
 
+    _check_redis(redis)
     reader = Reader(redis)
     for number, (channel, data) in enumerate(follow(redis, pattern), 1):
         for line in reader.lines(channel, data, raw=raw, as_json=as_json):
@@ -198,18 +201,31 @@ def providers(as_json: Json = False) -> None:
 
 
 def main() -> None:
-    """Entry point: a Terminal error is one readable line on stderr and exit code 2."""
+    """Entry point: what cannot be done is one readable line on stderr and exit code 2 (1 where it may work later)."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        _refuse(f"{' '.join(error.format_message().split())} (penstock --help shows what there is)", 2)
     except Terminal as error:
-        typer.echo(f"penstock: {error}", err=True)
-        sys.exit(2)
+        _refuse(str(error), 2)
+    except ConnectionLost as error:
+        _refuse(str(error), 1)
+    except typer.Abort:
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+def _refuse(line: str, code: int) -> NoReturn:
+    typer.echo(f"penstock: {line}", err=True)
+    sys.exit(code)
 
 
 def _provider_names(text: str) -> tuple[str, ...]:
     import providers as folders
 
     names = tuple(name for name in text.split(",") if name)
+    if not names:
+        raise ConfigError(f"the providers are {text!r}, expected one or more of {', '.join(folders.names())}")
     # "coinbase" is what people say; accept a prefix that names exactly one folder.
     resolved = []
     for name in names:
@@ -219,6 +235,12 @@ def _provider_names(text: str) -> tuple[str, ...]:
         resolved.append(matches[0] if len(matches) == 1 else name)
         folders.info(resolved[-1])
     return tuple(resolved)
+
+
+def _check_redis(url: str) -> None:
+    from services.normalizer.resp import Node
+
+    Node.parse(url)
 
 
 def _url(text: str) -> str:

@@ -51,7 +51,10 @@ def query(sql: str, target_url: str) -> Answer:
     with duckdb.connect() as database:
         if urlsplit(target_url).scheme == "s3":
             _reach_s3(database)
-        for name, keys in sorted(_views(open_store(target_url)).items()):
+        views = _views(open_store(target_url))
+        if not views:
+            raise ConfigError(f"the dataset is {target_url!r}, expected one with a manifest: no day is published there")
+        for name, keys in sorted(views.items()):
             _view(database, name, [_location(target_url, key) for key in keys])
         try:
             cursor = database.execute(sql)

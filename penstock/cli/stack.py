@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from penstock.channels import INSTANCES
 from penstock.cli.process import Process
 from penstock.cli.valkey import Valkey, free_port
-from penstock.errors import Terminal
+from penstock.errors import ConfigError, Terminal
+
+FOLDERS: Final = ("logs", "state", "quarantine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,11 @@ class Stack:
     _sockets: tempfile.TemporaryDirectory[str] | None = None
 
     async def __aenter__(self) -> Self:
-        for name in ("logs", "state", "quarantine"):
-            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        try:
+            for name in FOLDERS:
+                (self.directory / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--directory is {str(self.directory)!r}: {error.strerror}") from None
         # Socket paths are limited to about 100 bytes, so they cannot live below an arbitrary directory.
         self._sockets = tempfile.TemporaryDirectory(prefix="penstock-")
         if not self.redis:

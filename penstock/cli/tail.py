@@ -25,7 +25,8 @@ def follow(url: str, pattern: str) -> Iterator[tuple[str, bytes]]:
         for message in subscription.listen():
             yield message["channel"].decode(), message["data"]
     except redis.RedisError as error:
-        raise Terminal(f"--redis is {url!r}: {error}") from None
+        # Without the URL, which may hold a password.
+        raise Terminal(f"--redis cannot be used: {error}") from None
 
 
 class Reader:
