@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+import redis
 
 from checker import dataset, recording, strategy
 from checker.ledger import Ledger, read
@@ -17,8 +21,15 @@ from checker.stream import StreamCheck
 from checker.verdict import FAILURES, Verdict
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"checker: {message}\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m checker", description=__doc__)
+    parser = _Parser(prog="python -m checker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     recorder = commands.add_parser("record", help="record every MARKET_DATA message until SIGTERM")
     recorder.add_argument("--redis", required=True)
@@ -31,9 +42,20 @@ def main() -> int:
     check.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.command == "record":
-        print(json.dumps({"event": "recorded", "messages": recording.record(arguments.redis, arguments.out)}))  # noqa: T201
+        try:
+            messages = recording.record(arguments.redis, arguments.out)
+        except (redis.RedisError, OSError, ValueError) as error:
+            parser.error(f"cannot record: {error}")
+        print(json.dumps({"event": "recorded", "messages": messages}))  # noqa: T201
         return 0
-    ledger = read(arguments.ledger)
+    for option in ("ledger", "stream", "dataset", "trades_log"):
+        path = getattr(arguments, option)
+        if path is not None and not os.access(path, os.R_OK):
+            parser.error(f"--{option.replace('_', '-')} is {str(path)!r}, expected what a run left there")
+    try:
+        ledger = read(arguments.ledger)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"--ledger is {str(arguments.ledger)!r}, expected a market's ledger: {error}")
     verdicts = _verdicts(ledger, arguments)
     if arguments.json:
         summary = {"good": all(v.good for v in verdicts), "entries": ledger.entries, "faults": dict(ledger.faults)}

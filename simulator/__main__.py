@@ -63,8 +63,8 @@ def main(argv: Sequence[str]) -> int:
 async def _serve(server: Server, port: int) -> None:
     try:
         urls = await server.start(port)
-    except OSError as error:
-        raise ConfigError(f"--port is {port}: {error.strerror}") from None
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--port is {port}, expected a free port from 1 to 65535, or 0: {error}") from None
     sys.stdout.write(msgspec.json.encode({"event": "listening", "providers": urls}).decode() + "\n")
     sys.stdout.flush()
     serving = asyncio.current_task()

@@ -220,7 +220,11 @@ class Replay:
 def main(argv: Sequence[str]) -> int:
     settings = config.load(Settings, argv)
     speed = _speed(settings.speed)
-    with Path(settings.ledger).open("wb", buffering=0) if settings.ledger else nullcontext() as ledger:
+    try:
+        opened = Path(settings.ledger).open("wb", buffering=0) if settings.ledger else nullcontext()  # noqa: SIM115 # used below
+    except OSError as error:
+        raise ConfigError(f"--ledger is {settings.ledger!r}: {error.strerror}") from None
+    with opened as ledger:
         asyncio.run(_run(settings, speed, ledger))
     return 0
 
@@ -243,7 +247,10 @@ async def _run(settings: Settings, speed: float, ledger: FileIO | None) -> None:
         raise ConfigError(f"--provider is {settings.provider!r}: no module {error.name}") from None
     if settings.definitions:
         replay.add_definitions(_text(Path(settings.definitions)))
-    runner, urls = await replay.start(settings.port)
+    try:
+        runner, urls = await replay.start(settings.port)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--port is {settings.port}, expected a free port from 1 to 65535, or 0: {error}") from None
     _say({"event": "listening", "providers": {settings.provider: urls}})
     serving = asyncio.current_task()
     assert serving is not None

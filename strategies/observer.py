@@ -12,6 +12,7 @@ from nautilus_trader.model.enums import AggressorSide
 
 from penstock.clock import time_ns
 from penstock.dbn import F_SNAPSHOT
+from penstock.errors import ConfigError
 
 _SIDES: Final = {AggressorSide.BUYER: "B", AggressorSide.SELLER: "A"}
 
@@ -23,7 +24,10 @@ class Observations:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._latencies: dict[str, list[int]] = defaultdict(list)
         self._lines: list[str] = []
-        self._log = log.open("a", encoding="utf-8") if log else None
+        try:
+            self._log = log.open("a", encoding="utf-8") if log else None
+        except OSError as error:
+            raise ConfigError(f"--trades-log is {str(log)!r}: {error.strerror}") from None
 
     def saw(self, venue: str, word: str, ts_recv: int) -> None:
         """A callback got an object whose payload reached the socket at `ts_recv` (UNIX ns)."""

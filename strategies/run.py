@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> int:
     settings = config.load(Settings, words)
     telemetry.configure("strategies", strategy=settings.strategy)
     keys = [_key(text) for text in settings.instruments]
-    if not settings.strategy.isidentifier() or find_spec(f"strategies.{settings.strategy}.config") is None:
+    name = f"strategies.{settings.strategy}"
+    if not settings.strategy.isidentifier() or find_spec(name) is None or find_spec(f"{name}.config") is None:
         raise ConfigError(f"--strategy is {settings.strategy!r}, expected a folder of strategies/ with a config.py")
     wanted: dict[str, list[str]] = {}
     for provider, symbol in keys:

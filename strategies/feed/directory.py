@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from penstock.channels import decode, encode
 from penstock.clock import monotonic_s
-from penstock.errors import ConnectionLost, Terminal
+from penstock.errors import ConfigError, ConnectionLost, Terminal
 from penstock.telemetry import logger
 
 _TIMEOUT_S: Final = 1.0
@@ -26,6 +26,9 @@ class Directory:
     other; ConnectionLost where none answers."""
 
     def __init__(self, urls: Sequence[str]) -> None:
+        for url in urls:
+            if not url.startswith(("redis://", "rediss://")):
+                raise ConfigError("--redis: every URL is expected to begin with redis:// or rediss://")
         self._clients = [
             redis.asyncio.Redis.from_url(
                 url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
