@@ -67,14 +67,16 @@ def main() -> int:
 
 def _verdicts(ledger: Ledger, arguments: argparse.Namespace) -> list[Verdict]:
     verdicts: list[Verdict] = []
+    arrivals = None
     if arguments.stream:
         check = StreamCheck(ledger)
         check.add(recording.read(arguments.stream))
+        arrivals = check.arrivals
         verdicts += [*check.verdicts.values(), check.together()]
     if arguments.dataset:
         verdicts.append(dataset.check(ledger, arguments.dataset))
     if arguments.trades_log:
-        verdicts.append(strategy.check(ledger, arguments.trades_log))
+        verdicts.append(strategy.check(ledger, arguments.trades_log, arrivals))
     return verdicts
 
 

@@ -12,8 +12,12 @@ from checker.ledger import U32, Key, Ledger
 from checker.verdict import Verdict
 
 
-def check(ledger: Ledger, trades_log: Path) -> Verdict:
-    """Compare a trades log (JSON lines: instrument SYMBOL.PROVIDER, trade_id, ts_event, price, size, side)."""
+def check(ledger: Ledger, trades_log: Path, arrivals: dict[Key, dict[int, int]] | None = None) -> Verdict:
+    """Compare a trades log (JSON lines: instrument SYMBOL.PROVIDER, trade_id, ts_event, price, size, side).
+
+    With the `arrivals` of a recorded stream, a trade that both lanes brought only after a newer one (a venue's backfill
+    after both had lost it) counts as late, not as reordered.
+    """
     verdict = Verdict("strategy")
     seen: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     with trades_log.open(encoding="utf-8") as lines:
@@ -34,8 +38,10 @@ def check(ledger: Ledger, trades_log: Path) -> Verdict:
                 continue
             if index in found:
                 verdict.fail("duplicated", f"{key} trade {trade.sequence}")
-            elif index < last:
+            elif index < last and not _later(arrivals, key, index, last):
                 verdict.fail("reordered", f"{key} trade {trade.sequence}")
+            elif index < last:
+                verdict.notes["late_fill"] += 1
             side = {"BUYER": "B", "SELLER": "A"}.get(row["side"], row["side"])
             got = (Decimal(row["price"]), Decimal(row["size"]), side, row["ts_event"])
             if got != (trade.price, trade.quantity, trade.side, trade.ts_event):
@@ -47,3 +53,8 @@ def check(ledger: Ledger, trades_log: Path) -> Verdict:
             if i not in found and trade.received:
                 verdict.fail("lost", f"{key} trade {trade.sequence}, ledger line {trade.line}")
     return verdict
+
+
+def _later(arrivals: dict[Key, dict[int, int]] | None, key: Key, index: int, last: int) -> bool:
+    came = arrivals.get(key, {}) if arrivals is not None else {}
+    return index in came and last in came and came[index] > came[last]

@@ -48,6 +48,9 @@ class StreamCheck:
             key: {t.sequence % U32: i for i, t in enumerate(rows)} for key, rows in ledger.trades.items()
         }
         self._book_index = {key: _index(rows) for key, rows in ledger.books.items()}
+        self.arrivals: dict[Key, dict[int, int]] = defaultdict(dict)
+        """(provider, symbol) to a trade's place in the ledger to when it first came on either lane (any order)."""
+        self._arrived = 0
         self._union: dict[Key, set[int]] = defaultdict(set)
         self._union_books: dict[Key, set[int]] = defaultdict(set)
 
@@ -147,6 +150,8 @@ class StreamCheck:
             verdict.fail("altered", f"{channel}: trade {truth.sequence}: {difference}")
         lane.key, lane.position, lane.declared = key, max(index, lane.position), False
         lane.seen.add(index)
+        self._arrived += 1
+        self.arrivals[key].setdefault(index, self._arrived)
         self._union[key].add(truth.sequence)
 
     def _book(self, verdict: Verdict, lane: _Lane, provider: str, channel: str, records: list[Any]) -> None:

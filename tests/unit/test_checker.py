@@ -180,3 +180,8 @@ def test_the_strategy_log_is_compared_trade_by_trade(ledger, tmp_path):
     assert write([1, 2, 2, 3])["duplicated"] == 1
     assert write([2, 1])["reordered"] == 1
     assert write([1], price="7")["altered"] == 1
+    key = ("DERIBIT", "BTC-PERPETUAL")
+    write([1, 3, 2])
+    came_late, came_first = {key: {0: 1, 2: 2, 1: 3}}, {key: {0: 1, 1: 2, 2: 3}}
+    assert strategy.check(ledger, log, came_late).found["reordered"] == 0
+    assert strategy.check(ledger, log, came_first).found["reordered"] == 1
