@@ -39,7 +39,7 @@ def demo(
     provider: Annotated[str, typer.Option(help="The recording's provider.")] = "",
     providers: Annotated[str, typer.Option(help="Simulated providers.")] = "binance_spot,coinbase_advanced,deribit",
     speed: Annotated[str, typer.Option(help="Replay speed: 1, 10 or max.")] = "1",
-    seconds: Annotated[float, typer.Option(min=2, help="How long the simulated market runs.")] = 16.0,
+    seconds: Annotated[float, typer.Option(min=2, help="How long the simulated market runs.")] = 12.0,
     rate: Annotated[float, typer.Option(min=1, help="Order-book events per second, all venues together.")] = 250.0,
     seed: Annotated[int, typer.Option(help="The market's seed.")] = 1,
     kill: Annotated[
