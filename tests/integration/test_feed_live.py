@@ -285,7 +285,7 @@ async def test_a_late_joiner_begins_with_the_stored_image(valkey: str) -> None:
         await lanes.run(0.5)
         async with Received(valkey).running() as received:
             await lanes.run(1.9)
-            assert len(received.book.bids()) > 40
+            assert len(received.book.bids()) > 20  # most of what the market holds, which moves
             assert received.flags & dbn.F_MAYBE_BAD_BOOK
             now = time.time_ns()
             image = lanes.book.image(now, now, lanes.sequence)
