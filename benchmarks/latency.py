@@ -17,7 +17,7 @@ from penstock.cli.stack import Endpoint, Stack
 from penstock.instruments import instrument_id
 from strategies.feed.codec import Codec
 from strategies.feed.feed import Feed
-from strategies.feed.instruments import Listing
+from strategies.feed.instruments import Definitions
 
 RATES = (1_000, 10_000, 40_000)
 SECONDS = 6.0
@@ -48,7 +48,7 @@ async def _run(rate: int) -> tuple[float, float, int, int]:
                 running = tasks.create_task(feed.run())
                 await _until(lane.session_manager, "penstock_connections_up")
                 (definition,) = await feed.directory.await_definitions({"BINANCE_SPOT": ["BTCUSDT"]}, 10)
-                latencies.codec.learn(Listing.from_record(definition))
+                latencies.codec.learn(Definitions().listing("BINANCE_SPOT", definition))
                 feed.want("TRADES", "BINANCE_SPOT", "btcusdt@trade", instrument_id("binance_spot", "BTCUSDT"))
                 await asyncio.sleep(WARM_S)
                 latencies.samples.clear()
