@@ -7,10 +7,12 @@ import json
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -189,14 +191,17 @@ def providers(as_json: Json = False) -> None:
         ]  # fmt: skip
         typer.echo(json.dumps(rows))
         return
-    table = Table("provider", "venue", "channels → schemas", "connects", "messages", "credentials")
+    table = Table("provider", "channel", "stored as", "venue, limits, credentials", box=box.SIMPLE_HEAD, pad_edge=False)
     for info in infos:
-        rules = "\n".join(f"{rule.pattern} → {rule.schema}" for rule in info.channels)
         connects, messages = info.limits.connects, info.limits.messages
-        table.add_row(
-            info.name, info.title, rules, f"{connects.count}/{connects.per_s:g} s", f"{messages.count}/{messages.per_s:g} s",
-            ", ".join(info.credentials) or "none",
-        )  # fmt: skip
+        facts = [
+            info.title, f"{connects.count} connects in {connects.per_s:g} s",
+            f"{messages.count} messages in {messages.per_s:g} s", *info.credentials,
+        ]  # fmt: skip
+        for n, (rule, fact) in enumerate(zip_longest(info.channels, facts)):
+            stored = (rule.pattern, rule.schema) if rule is not None else ("", "")
+            table.add_row("" if n else info.name, *stored, fact or "")
+        table.add_section()
     Console().print(table)
 
 
