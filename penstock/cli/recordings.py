@@ -20,13 +20,18 @@ Trade = tuple[int, int, int, int, int, str]
 
 
 def compare(captures: Sequence[Path], provider: str, final: str, scratch: Path) -> tuple[bool, dict[str, Any]]:
-    """(equal, facts for a person). Trades are compared one by one, as a multiset: every one once, exactly."""
+    """(equal, facts for a person). Trades are compared one by one, as a multiset: every one once, exactly.
+
+    `final` is the dataset's URL, empty where it holds no trades.
+    """
     summary = normalize_capture(list(captures), provider, scratch / "direct.dbn.zst")
     direct: Counter[Trade] = Counter()
     for output in summary.outputs:
         if output.schema == "trades":
             direct.update(_trades(Path(output.path)))
-    _, rows = query("SELECT instrument_id, ts_event, sequence, price, size, side FROM trades", final)
+    rows: list[tuple[Any, ...]] = []
+    if final:
+        _, rows = query("SELECT instrument_id, ts_event, sequence, price, size, side FROM trades", final)
     coalesced: Counter[Trade] = Counter(tuple(row) for row in rows)
     missing, extra = direct - coalesced, coalesced - direct
     facts = {
