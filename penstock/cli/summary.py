@@ -72,7 +72,13 @@ def show(console: Console, outcome: Outcome, directory: Path) -> None:
         f"stored {stored / 1024:,.0f} KiB raw; logs, ledger, stream and objects are in {directory}", highlight=False
     )
     if outcome.good:
-        word = "[bold green]nothing lost, duplicated, reordered or altered[/]"
+        # A recording has no ledger: only its trades were compared, so no more is claimed.
+        claim = (
+            "the recording's trades came through once each"
+            if outcome.capture
+            else "nothing lost, duplicated, reordered or altered"
+        )
+        word = f"[bold green]{claim}[/]"
     else:
         word = "[bold red]NOT good: see above, and the logs[/]"
     console.print(f"{word} · {outcome.seconds:.0f} s")
