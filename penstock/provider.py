@@ -16,14 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Annotated, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 import yaml
 
 from penstock.channels import SCHEMAS
 from penstock.errors import ConfigError
-from penstock.publishers import PUBLISHERS, Publisher
+from penstock.publishers import FIRST_ID, Publisher
 from penstock.raw.v1.raw_pb2 import Envelope
 
 CONTROL: Final = "control"
@@ -66,6 +66,8 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The static facts of provider.yaml.
 
+    `publisher_id`: DBN's, unique among providers, never reused. `dataset`: at most 15 characters; `venue`: 4.
+    `evidence`: what the provider has been shown to work against: simulator, recordings, live.
     `stale_after_s`: a connection without data for this long is probed and, where the venue is ahead, declared lost.
     `max_connection_s`: the venue closes connections of this age (0: never); the manager rotates before.
     `credentials`: environment names that must all be set for an authenticated session; empty where none exists.
@@ -73,6 +75,10 @@ class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     title: str
+    publisher_id: Annotated[int, msgspec.Meta(ge=FIRST_ID, lt=2**16)]
+    dataset: Annotated[str, msgspec.Meta(min_length=1, max_length=15)]
+    venue: Annotated[str, msgspec.Meta(min_length=4, max_length=4)]
+    evidence: tuple[Literal["simulator", "recordings", "live"], ...]
     endpoints: Endpoints
     symbols: tuple[str, ...]
     limits: Limits
@@ -83,7 +89,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def publisher(self) -> Publisher:
-        return PUBLISHERS[self.name]
+        return Publisher(self.publisher_id, self.name, self.dataset, self.venue)
 
     @property
     def segment(self) -> str:
@@ -106,10 +112,8 @@ def load_info(path: Path) -> ProviderInfo:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    if info.name != path.parent.name or info.name not in PUBLISHERS:
-        raise ConfigError(
-            f"{path}: name is {info.name!r}, expected the folder's name with a row in penstock/publishers.py"
-        )
+    if info.name != path.parent.name:
+        raise ConfigError(f"{path}: name is {info.name!r}, expected the folder's name {path.parent.name!r}")
     for rule in info.channels:
         if rule.schema not in SCHEMAS:
             raise ConfigError(

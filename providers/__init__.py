@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from penstock.drift import Vocabulary
 from penstock.errors import ConfigError
 from penstock.provider import ProviderInfo, load_info
 
@@ -26,9 +27,19 @@ def names() -> tuple[str, ...]:
 
 @cache
 def info(name: str) -> ProviderInfo:
-    """The static facts of a provider. Raises ConfigError for a name that is no folder here."""
+    """The static facts of a provider. Raises ConfigError for a name that is no folder here, and for a publisher id that
+    another provider has as well."""
     if name not in names():
         raise ConfigError(f"provider is {name!r}, expected one of {', '.join(names())}")
+    found = _load(name)
+    for other in names():
+        if other != name and _load(other).publisher_id == found.publisher_id:
+            raise ConfigError(f"provider.yaml of {name} and {other}: publisher_id is {found.publisher_id} in both")
+    return found
+
+
+@cache
+def _load(name: str) -> ProviderInfo:
     return load_info(_HERE / name / "provider.yaml")
 
 
@@ -48,6 +59,13 @@ def normalizer_class(name: str) -> type[Normalizer]:
     """The provider's Normalizer class."""
     info(name)
     return cast("type[Normalizer]", import_module(f"providers.{name}.normalizer").Normalizer)
+
+
+def vocabulary(name: str) -> Vocabulary | None:
+    """The words of the venue's messages, by which drift is noticed; None for providers whose frames are not JSON."""
+    if find_spec(f"providers.{info(name).name}.vocabulary") is None:
+        return None
+    return cast("Vocabulary", import_module(f"providers.{name}.vocabulary").VOCABULARY)
 
 
 def offline_definitions(name: str, symbols: Iterable[str]) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import datetime as dt
 import gzip
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self, cast
@@ -36,7 +36,16 @@ _COMPRESSION_LEVEL: Final = 3
 _SUFFIX: Final = ".dbn.zst"
 _HEAD_FRAMES: Final = 100
 """Recorders fetch instrument lists before anything else."""
-_SYMBOL_PARAMETERS: Final = ("symbol", "product_id", "instrument_name", "currency")
+_SYMBOL_PARAMETERS: Final = (
+    "symbol",
+    "product_id",
+    "instrument_name",
+    "currency",
+    "instId",
+    "instType",
+    "category",
+    "pair",
+)
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -115,12 +124,18 @@ def _received(frames: Iterable[captures.Frame]) -> Iterator[captures.Frame]:
     return (frame for frame in frames if frame.kind != "sent")
 
 
+def _rest_channel(payloads: Payloads, url: str) -> str:
+    # A venue with the symbol in the path names the channel itself.
+    named: Callable[[str], str] = getattr(payloads, "rest_channel", rest_channel)
+    return named(url)
+
+
 def _envelope(frame: captures.Frame, sequence: int, payloads: Payloads) -> Envelope:
     return Envelope(
         sequence=sequence,
         ts_recv=frame.ts_recv,
         connection=frame.connection,
-        channel=rest_channel(frame.url) if frame.kind == "rest" else payloads.channel_of(frame.payload),
+        channel=_rest_channel(payloads, frame.url) if frame.kind == "rest" else payloads.channel_of(frame.payload),
         kind=KIND_FRAME,
         payload=frame.payload,
     )
@@ -138,15 +153,22 @@ def _definitions(path: Path, info: ProviderInfo) -> list[tuple[str, bytes]]:
         msgspec.json.decode(content)
     except msgspec.DecodeError:
         recorded = captures.read(path, info.name)
-        return [(rest_channel(frame.url), frame.payload) for frame in recorded if frame.kind == "rest"]
+        return [
+            (_rest_channel(providers.payloads(info.name), frame.url), frame.payload)
+            for frame in recorded
+            if frame.kind == "rest"
+        ]
     session = providers.session_class(info.name)(info, info.endpoints, info.symbols, None)
     return [(session.definitions()[0].channel, content)]
 
 
 def _defines(info: ProviderInfo, paths: Sequence[Path]) -> bool:
     """Whether the recording itself holds an instrument list: looked for among the REST answers of its start."""
+    payloads = providers.payloads(info.name)
     head = islice(captures.read(paths, info.name), _HEAD_FRAMES)
-    return any(frame.kind == "rest" and info.schema_of(rest_channel(frame.url)) == "DEFINITION" for frame in head)
+    return any(
+        frame.kind == "rest" and info.schema_of(_rest_channel(payloads, frame.url)) == "DEFINITION" for frame in head
+    )
 
 
 class _Spool(NamedTuple):

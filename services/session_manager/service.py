@@ -26,8 +26,8 @@ from services.session_manager.stamp import SESSION, Stamper
 from services.session_manager.stats import Stats
 from services.session_manager.supervisor import Supervisor
 from services.session_manager.timing import Timing
+from services.session_manager.transports import dialer
 from services.session_manager.venue import Venue
-from services.session_manager.websocket import dialer
 
 _HEARTBEAT_S: Final = 1.0
 _INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.INSTANCE_REPLICA}

@@ -44,6 +44,10 @@ def info(**changes: object) -> ProviderInfo:
     facts: dict[str, object] = {
         "name": "toy",
         "title": "Toy",
+        "publisher_id": 65000,
+        "dataset": "TOY",
+        "venue": "TOYX",
+        "evidence": (),
         "endpoints": Endpoints("ws://unused", "http://unused"),
         "symbols": ("A",),
         "limits": Limits(Limit(400, 1), Limit(400, 1), Limit(400, 1), 100),

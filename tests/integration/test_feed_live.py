@@ -20,6 +20,7 @@ from nautilus_trader.model.book import OrderBook
 from nautilus_trader.model.data import OrderBookDeltas, QuoteTick, TradeTick
 from nautilus_trader.model.enums import BookType
 
+import providers
 from penstock import dbn
 from penstock.book import Book
 from penstock.channels import INSTANCES, Channel, encode
@@ -27,7 +28,6 @@ from penstock.errors import Terminal
 from penstock.instruments import FUTURE, Instrument
 from penstock.lots import decimal_text
 from penstock.markers import Heartbeat
-from penstock.publishers import PUBLISHERS
 from strategies.feed.arbiter import Stream
 from strategies.feed.codec import Codec
 from strategies.feed.feed import Feed
@@ -38,7 +38,17 @@ from strategies.run import main
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDER = "DERIBIT"
 LISTING = Instrument(
-    PUBLISHERS["deribit"], "BTC-PERPETUAL", 10 * 10**9, "USD", 5 * 10**8, FUTURE, "PERP", "BTC", "USD", "BTC", "INV"
+    providers.info("deribit").publisher,
+    "BTC-PERPETUAL",
+    10 * 10**9,
+    "USD",
+    5 * 10**8,
+    FUTURE,
+    "PERP",
+    "BTC",
+    "USD",
+    "BTC",
+    "INV",
 )
 CHANNELS = {"TRADES": "trades.BTC-PERPETUAL.raw", "MBO": "book.BTC-PERPETUAL.raw", "MBP_1": "quote.BTC-PERPETUAL"}
 BASE = 2**32 - 200

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+import providers
 from checker import strategy
 from checker.ledger import read
 from checker.recording import Item
 from checker.stream import StreamCheck
 from penstock import book, dbn, instruments, lots, markers
-from penstock.publishers import PUBLISHERS
 
 LOT = 100_000_000  # 0.1
 INSTRUMENT = instruments.Instrument(
-    PUBLISHERS["deribit"], "BTC-PERPETUAL", LOT, "BTC", 10**9, instruments.FUTURE, "PERP", "BTC", "USD"
+    providers.info("deribit").publisher, "BTC-PERPETUAL", LOT, "BTC", 10**9, instruments.FUTURE, "PERP", "BTC", "USD"
 )
 IID, PID, T0 = INSTRUMENT.instrument_id, 60005, 1_700_000_000_000_000_000
 TRADES = "MARKET_DATA.{}.TRADES.DERIBIT.trades.BTC-PERPETUAL.raw"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import providers
-from penstock import dbn, publishers
+from penstock import dbn
 from penstock.channels import SCHEMAS
 from penstock.errors import ConfigError, PayloadError
 from penstock.instruments import FUTURE, SPOT, Instrument, instrument_id
@@ -19,7 +19,7 @@ from penstock.provider import ChannelRule, Endpoints, Limit, Limits, ProviderInf
 from penstock.raw.v1 import raw_pb2 as raw
 from penstock.timestamps import from_iso8601
 
-PUBLISHER = publishers.PUBLISHERS["deribit"]
+PUBLISHER = providers.info("deribit").publisher
 
 
 def batch(**fields: object) -> raw.PushRequest:
@@ -51,8 +51,8 @@ def test_a_batch_that_breaks_a_rule_is_refused_by_its_field(fields):
 
 
 def test_publisher_ids_are_unique_and_texts_fit_dbn():
-    """The table has no id twice; datasets have at most 15 characters, venues 4."""
-    table = publishers.PUBLISHERS.values()
+    """No two providers have one id; datasets have at most 15 characters, venues 4."""
+    table = [providers.info(name).publisher for name in providers.names()]
     assert len({row.publisher_id for row in table}) == len(table)
     assert all(60001 <= row.publisher_id < 2**16 and len(row.dataset) <= 15 and len(row.venue) == 4 for row in table)
 
@@ -104,7 +104,7 @@ def test_the_first_matching_rule_gives_the_schema_and_none_is_control():
     """Rules are shell patterns in order, case-sensitive."""
     limit = Limit(1, 1)
     info = ProviderInfo(
-        "deribit", "T", Endpoints("a", "b"), (), Limits(limit, limit, limit, 1),
+        "deribit", "T", 60005, "DERIBIT.MAIN", "DRBT", (), Endpoints("a", "b"), (), Limits(limit, limit, limit, 1),
         (ChannelRule("book.*.raw", "MBO"), ChannelRule("book.*", "MBP_10")),
     )  # fmt: skip
     assert [info.schema_of(c) for c in ("book.X.raw", "book.X", "Book.X", "control")] == [

@@ -21,17 +21,17 @@ from nautilus_trader.model.data import (
 from nautilus_trader.model.enums import AggressorSide, BookType, MarketStatusAction, OptionKind
 from nautilus_trader.model.instruments import CryptoFuture, CryptoOption, CryptoPerpetual, CurrencyPair
 
+import providers
 from penstock import dbn
 from penstock.book import Book, order_id
 from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, PUT, SPOT, Instrument
 from penstock.lots import SCALE, decimal_text
-from penstock.publishers import PUBLISHERS
 from strategies.feed.codec import ORDER, QUOTE, STATISTIC, STATUS, TRADE, Codec
 from strategies.feed.instruments import Definitions
 from strategies.feed.levels import part_of
 
-BINANCE, DERIBIT = PUBLISHERS["binance_spot"], PUBLISHERS["deribit"]
+BINANCE, DERIBIT = providers.info("binance_spot").publisher, providers.info("deribit").publisher
 SPOT_PAIR = Instrument(
     BINANCE, "BTCUSDT", 10_000, "BTC", 10_000_000, SPOT, "SPOT", "BTC", "USDT", step_lots=10, min_lots=20
 )

@@ -1,0 +1,21 @@
+"""Which transport a plan's URL asks for, by its scheme."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from services.session_manager import websocket
+from services.session_manager.polling import Polling
+from services.session_manager.websocket import Dial, WebSocket
+
+
+def dialer(http: aiohttp.ClientSession) -> Dial:
+    """A Dial for `ws:`, `wss:` and `poll:` URLs."""
+    dial_websocket = websocket.dialer(http)
+
+    async def dial(url: str) -> WebSocket:
+        if url.startswith("poll:"):
+            return Polling()
+        return await dial_websocket(url)
+
+    return dial
