@@ -25,8 +25,8 @@ S = 1_000_000_000
 NOON = int(dt.datetime(2026, 8, 9, 12, tzinfo=dt.UTC).timestamp()) * S
 _limit = Limit(1, 1)
 INFO = ProviderInfo(
-    "deribit", "Test", 60005, "DERIBIT.MAIN", "DRBT", (), Endpoints("ws://x", "http://x"), ("A",), Limits(_limit, _limit, _limit, 1),
-    (ChannelRule("trades.*", "TRADES"), ChannelRule("book.*", "MBO")),
+    "deribit", "Test", 60005, "DERIBIT.MAIN", "DRBT", (), Endpoints("ws://x", "http://x"), ("A",),
+    Limits(_limit, _limit, _limit, 1), (ChannelRule("trades.*", "TRADES"), ChannelRule("book.*", "MBO")),
 )  # fmt: skip
 
 
