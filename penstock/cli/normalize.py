@@ -7,29 +7,26 @@ same input gives the same bytes.
 from __future__ import annotations
 
 import datetime as dt
-import gzip
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self, cast
-from urllib.parse import parse_qs, urlsplit
 
 import databento_dbn
 import msgspec
 import zstandard
 
 import providers
+from penstock.cli import capture
 from penstock.dbn import RTYPE_ERROR, VERSION, schema_name
+from penstock.drift import Drift
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import REST, Message, Payloads, ProviderInfo
+from penstock.provider import Message, ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import utc_day
 from services.normalizer.accounting import Accounting
 from services.normalizer.counts import Counts
-from simulator import captures
-from simulator.recording import Recording
 
 _SPOOL_BYTES: Final = 32 * 1024 * 1024
 _COMPRESSION_LEVEL: Final = 3
@@ -61,7 +58,8 @@ class Summary(msgspec.Struct, frozen=True):
     """The account of one recording: `frames` = `data` + `control` + the sum of `quarantined`, exactly.
 
     `records` is by schema, `gaps` by reason, `quarantined` by reason with `refusals` naming the first of each.
-    `definitions` says where the instruments' lots and ticks come from.
+    `definitions` says where the instruments' lots and ticks come from; `drift` the words of the venue's messages that its
+    vocabulary lacks.
     """
 
     frames: int
@@ -72,6 +70,7 @@ class Summary(msgspec.Struct, frozen=True):
     records: dict[str, int]
     gaps: dict[str, int]
     definitions: str
+    drift: tuple[str, ...]
     outputs: tuple[Output, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,82 +92,14 @@ def normalize_capture(
     """
     if output_path is not None and not output_path.name.endswith(_SUFFIX):
         raise ConfigError(f"--output is {str(output_path)!r}, expected a name that ends in {_SUFFIX}")
-    info, payloads = providers.info(provider), providers.payloads(provider)
-    run = _Run(info)
+    run = _Run(providers.info(provider))
     with run:
-        frames = _received(captures.read(paths, provider))
-        first = next(frames, None)
-        if first is None:
-            return run.summary(())
-        if definitions is not None:
-            run.define(_definitions(definitions, info), first.ts_recv, f"--definitions is {str(definitions)!r}")
-        elif not _defines(info, paths):
-            known = providers.offline_definitions(provider, Recording(list(captures.read(paths, provider))).symbols())
-            run.define(list(known.items()), first.ts_recv, f"{provider}'s offline definitions")
-        for sequence, frame in enumerate(chain((first,), frames), 1):
-            run.consume(_envelope(frame, sequence, payloads))
-        outputs = run.write(output_path) if output_path is not None else ()
+        recorded = capture.read(paths, provider, definitions)
+        run.define(recorded.definitions, recorded.source)
+        for envelope in recorded.envelopes:
+            run.consume(envelope)
+        outputs = run.write(output_path) if output_path is not None and run.frames else ()
     return run.summary(outputs)
-
-
-def rest_channel(url: str) -> str:
-    """The raw channel of a REST answer: `rest/`, the last word of the path, and the symbol asked for, if any."""
-    parts = urlsplit(url)
-    word = parts.path.rstrip("/").rpartition("/")[2]
-    query = parse_qs(parts.query)
-    symbols = [query[name][0] for name in _SYMBOL_PARAMETERS if name in query]
-    return REST + "/".join([word, *symbols[:1]])
-
-
-def _received(frames: Iterable[captures.Frame]) -> Iterator[captures.Frame]:
-    return (frame for frame in frames if frame.kind != "sent")
-
-
-def _rest_channel(payloads: Payloads, url: str) -> str:
-    # A venue with the symbol in the path names the channel itself.
-    named: Callable[[str], str] = getattr(payloads, "rest_channel", rest_channel)
-    return named(url)
-
-
-def _envelope(frame: captures.Frame, sequence: int, payloads: Payloads) -> Envelope:
-    return Envelope(
-        sequence=sequence,
-        ts_recv=frame.ts_recv,
-        connection=frame.connection,
-        channel=_rest_channel(payloads, frame.url) if frame.kind == "rest" else payloads.channel_of(frame.payload),
-        kind=KIND_FRAME,
-        payload=frame.payload,
-    )
-
-
-def _definitions(path: Path, info: ProviderInfo) -> list[tuple[str, bytes]]:
-    """The (channel, body) pairs of an instrument list: a REST body by itself, or the REST answers of a recording."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"--definitions is {str(path)!r}: {error.strerror}") from None
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    try:
-        msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        recorded = captures.read(path, info.name)
-        return [
-            (_rest_channel(providers.payloads(info.name), frame.url), frame.payload)
-            for frame in recorded
-            if frame.kind == "rest"
-        ]
-    session = providers.session_class(info.name)(info, info.endpoints, info.symbols, None)
-    return [(session.definitions()[0].channel, content)]
-
-
-def _defines(info: ProviderInfo, paths: Sequence[Path]) -> bool:
-    """Whether the recording itself holds an instrument list: looked for among the REST answers of its start."""
-    payloads = providers.payloads(info.name)
-    head = islice(captures.read(paths, info.name), _HEAD_FRAMES)
-    return any(
-        frame.kind == "rest" and info.schema_of(_rest_channel(payloads, frame.url)) == "DEFINITION" for frame in head
-    )
 
 
 class _Spool(NamedTuple):
@@ -191,6 +122,9 @@ class _Run:
         self._symbols: dict[int, str] = {}
         self._first = self._last = 0
         self._source = "the recording"
+        vocabulary = providers.vocabulary(info.name)
+        self._drift = Drift(vocabulary) if vocabulary is not None else None
+        self._words: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -199,19 +133,24 @@ class _Run:
         for spool in self._spools.values():
             spool.file.close()
 
-    def define(self, bodies: Sequence[tuple[str, bytes]], ts_recv: int, source: str) -> None:
+    @property
+    def frames(self) -> int:
+        return sum(self._counts.frames.values())
+
+    def define(self, definitions: Sequence[Envelope], source: str) -> None:
         """Take instrument lists from elsewhere, which are not part of the account of frames."""
-        for channel, body in bodies:
-            self.consume(Envelope(ts_recv=ts_recv, channel=channel, kind=KIND_FRAME, payload=body))
+        for envelope in definitions:
+            self.consume(envelope)
         if self._refusals:
             raise ConfigError(f"{source}: {'; '.join(self._refusals.values())}")
         self._counts.frames.clear()
-        if bodies:
-            self._source = source.removeprefix("--definitions is ")
+        self._source = source.removeprefix("--definitions is ")
 
     def consume(self, envelope: Envelope) -> None:
         self._first = self._first or envelope.ts_recv
         self._last = max(self._last, envelope.ts_recv)
+        if self._drift is not None:
+            self._words += self._drift.unknown(envelope.payload)
         for output in self._accounting.normalize(envelope, KIND_FRAME, envelope.channel):
             if isinstance(output, Message):
                 self._counts.message(output.schema, output.data)
@@ -255,7 +194,7 @@ class _Run:
             frames=sum(frames.values()), data=frames["data"], control=frames["control"],
             quarantined=_sorted(self._counts.quarantined), refusals=_sorted(self._refusals),
             records=_sorted(self._counts.records), gaps=_sorted(self._counts.gaps), definitions=self._source,
-            outputs=outputs,
+            drift=tuple(self._words), outputs=outputs,
         )  # fmt: skip
 
 

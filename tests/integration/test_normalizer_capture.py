@@ -9,7 +9,8 @@ from pathlib import Path
 import databento
 import pytest
 
-from penstock.cli.normalize import normalize_capture, rest_channel
+from penstock.cli.capture import rest_channel
+from penstock.cli.normalize import normalize_capture
 from penstock.errors import ConfigError
 
 T0 = 1_723_075_200
