@@ -30,7 +30,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(settings: NormalizerConfig) -> None:
     info = providers.info(settings.provider)
-    service = Service(settings, info, providers.normalizer_class(settings.provider)(info))
+    name = settings.provider
+    service = Service(settings, info, providers.normalizer_class(name)(info), providers.vocabulary(name))
     telemetry.REGISTRY.register(service.counts)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

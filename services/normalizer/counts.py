@@ -28,6 +28,7 @@ class Counts(Collector):
         self.messages: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
+        self.drift: Counter[str] = Counter()
         self.duplicates = 0
         self.publish_failures = 0
         self.last_consumed_ns = 0
@@ -62,6 +63,7 @@ class Counts(Collector):
             ("messages", "Messages made, gap markers included, heartbeats not.", "schema", self.messages),
             ("records", "DBN records made, markers not included.", "schema", self.records),
             ("gaps", "Gap markers made, by reason.", "reason", self.gaps),
+            ("schema_drift", "Words of the venue's messages that its vocabulary lacks.", "kind", self.drift),
         ):
             labelled = CounterMetricFamily(f"penstock_{name}", text, labels=(label,))
             for value, count in tuple(counter.items()):

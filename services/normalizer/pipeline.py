@@ -23,6 +23,7 @@ from penstock.raw.v1.raw_pb2 import (
 )
 from services.normalizer.accounting import BUG, Accounting
 from services.normalizer.counts import Counts
+from services.normalizer.drift import DriftWatch
 from services.normalizer.heartbeats import alive, heartbeats
 from services.normalizer.publisher import Publisher
 from services.normalizer.quarantine import Quarantine
@@ -60,12 +61,13 @@ class Pipeline:
 
     def __init__(
         self, info: ProviderInfo, instance: str, normalizer: Normalizer, counts: Counts, quarantine: Quarantine,
-        state: State, nodes: tuple[Node, ...], run: int,
+        state: State, nodes: tuple[Node, ...], drift: DriftWatch, run: int,
     ) -> None:  # fmt: skip
         self.publisher = Publisher(nodes, counts, self._connected)
         self._normalizer = normalizer
         self._accounting = Accounting(info, normalizer, counts, self._refused)
         self._counts = counts
+        self._drift = drift
         self._quarantine = quarantine
         self._state = state
         self._publisher_id = info.publisher.publisher_id
@@ -122,6 +124,7 @@ class Pipeline:
                 if outputs:
                     self._emit(outputs, envelope, channel, ts_recv)
                 if kind == KIND_FRAME:
+                    self._drift.look(envelope, channel, ts_recv)
                     if self._connections.get(channel) != envelope.connection and not channel.startswith(_PROBE):
                         self._connections[channel] = envelope.connection
                 elif kind == KIND_HEARTBEAT:

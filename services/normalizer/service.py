@@ -10,11 +10,13 @@ from typing import Any, Final
 import grpc.aio
 
 from penstock import clock, telemetry
+from penstock.drift import Vocabulary
 from penstock.provider import Normalizer, ProviderInfo
 from penstock.raw.v1.service import OPTIONS, add_push
 from services.normalizer import listener
 from services.normalizer.config import NormalizerConfig
 from services.normalizer.counts import Counts
+from services.normalizer.drift import DriftWatch
 from services.normalizer.health import Health
 from services.normalizer.ingest import Ingest
 from services.normalizer.pipeline import Pipeline
@@ -30,7 +32,9 @@ _FIRST_CONNECTION_S: Final = 1.0
 class Service:
     """One normalizer. `run` serves until `stop` is called."""
 
-    def __init__(self, config: NormalizerConfig, info: ProviderInfo, normalizer: Normalizer) -> None:
+    def __init__(
+        self, config: NormalizerConfig, info: ProviderInfo, normalizer: Normalizer, vocabulary: Vocabulary | None = None
+    ) -> None:
         self.counts = Counts()
         self.health = Health()
         self.listening = asyncio.Event()
@@ -43,7 +47,7 @@ class Service:
         self._state = State(config.instance, info.segment)
         self._pipeline = Pipeline(
             info, config.instance, normalizer, self.counts, self._quarantine, self._state, self._nodes,
-            run=clock.time_ns(),
+            DriftWatch(vocabulary, self.counts), run=clock.time_ns(),
         )  # fmt: skip
         self._ingest = Ingest(info.name, config.instance, self._pipeline, self.health)
         self._log: Any = telemetry.logger()
