@@ -30,8 +30,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(settings: NormalizerConfig) -> None:
     info = providers.info(settings.provider)
-    name = settings.provider
-    service = Service(settings, info, providers.normalizer_class(name)(info), providers.vocabulary(name))
+    provider = info.name
+    service = Service(settings, info, providers.normalizer_class(provider)(info), providers.vocabulary(provider))
     telemetry.REGISTRY.register(service.counts)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
