@@ -12,7 +12,7 @@ A provider is a folder `providers/<name>/` of pure parts; it never reconnects, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -202,6 +202,16 @@ class Payloads(Protocol):
     def merge_key(self, channel: str, payload: bytes) -> MergeKey:
         """The lane-independent key of a stored payload. Never raises: what cannot be read has ts_event 0."""
         ...
+
+
+def channels_on(payloads: Payloads, url: str) -> Callable[[bytes], str]:
+    """`channel_of` for the frames of one connection to `url`.
+
+    Some venues' frames do not say all of it: on Bybit BTCUSDT is a spot pair and a future, and only the connection tells
+    which. Their module offers `channel_on(url)`, which returns the function for that connection.
+    """
+    named: Callable[[str], Callable[[bytes], str]] | None = getattr(payloads, "channel_on", None)
+    return payloads.channel_of if named is None else named(url)
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ pace. A provider takes part with functions in its `simulator.py`:
     definitions_for(symbols: list[str]) -> dict[str, str]
                                                        optional: REST path → body, for definitions a recording lacks
     idle_frames(number: int) -> list[str]              optional: sent in a second without data (heartbeats), 0, 1, …
+    symbols_in(frames: Sequence[Frame]) -> list[str]   optional: the symbols to print, where frames do not name them fully
     REPLAY_CONTROL = True                              optional: recorded control frames are sent too, where the venue
                                                        numbers them together with data; acknowledgements are doubled then
 
-Frames are control where the provider's `payloads.channel_of` says so.
+Frames are control where the provider's `payloads.channel_of` says so. Where the connection's URL is part of a channel
+(`payloads.channel_on`), a connection gets only the frames that mean on it what they meant on the one they were recorded on.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from aiohttp import WSMsgType, web
 
 from penstock import clock, config
 from penstock.errors import ConfigError
+from penstock.provider import channels_on
 from simulator.captures import Frame, read
 from simulator.connection import Connection, frame
 from simulator.recording import Recording, is_book
@@ -71,7 +74,9 @@ class Replay:
         self.recording = Recording(frames)
         self.connections: dict[int, Connection] = {}
         self._venue: Any = import_module(f"providers.{provider}.simulator")
-        self._channel_of: Callable[[bytes], str] = import_module(f"providers.{provider}.payloads").channel_of
+        self._payloads: Any = import_module(f"providers.{provider}.payloads")
+        self._by_url = hasattr(self._payloads, "channel_on")
+        self._channels: dict[int, Callable[[bytes], str]] = {}
         self._provider = provider
         self._speed = speed
         self._wait_connections = wait_connections
@@ -103,7 +108,7 @@ class Replay:
         urls: dict[str, object] = {
             "stream": f"ws://{base}{stream}",
             "rest": f"http://{base}",
-            "symbols": self.recording.symbols(),
+            "symbols": self._symbols(),
         }
         return runner, urls
 
@@ -115,19 +120,23 @@ class Replay:
         keep_control = getattr(self._venue, "REPLAY_CONTROL", False)
         began, sent = clock.monotonic_ns(), 0
         first = self.recording.frames[0].ts_recv if self.recording.frames else 0
-        for number, (ts_recv, _, _, _, payload) in enumerate(self.recording.frames):
+        for number, (ts_recv, _, _, url, payload) in enumerate(self.recording.frames):
             wait_ns = began + int((ts_recv - first) / self._speed) - clock.monotonic_ns() if self._speed else 0
             if wait_ns > 0 or not number % _BATCH:
                 await self._flush()
                 await asyncio.sleep(max(wait_ns, 0) / 1e9)
             self._position = ts_recv
-            channel = self._channel_of(payload)
+            channel = channels_on(self._payloads, url)(payload)
             if keep_control or channel != "control":
                 sent += 1
                 self._send(sent, channel, payload)
         self._position = 1 << 63
         await self._flush()
         return sent
+
+    def _symbols(self) -> list[str]:
+        named: Callable[[Sequence[Frame]], list[str]] | None = getattr(self._venue, "symbols_in", None)
+        return self.recording.symbols() if named is None else named(self.recording.frames)
 
     async def beat(self) -> None:
         """Keep idle connections alive, as the venue does."""
@@ -151,7 +160,9 @@ class Replay:
             self._ledger.write(msgspec.json.encode(line) + b"\n")
         framed = frame(payload)
         for connection in self.connections.values():
-            if connection.number in self._ready:
+            if connection.number not in self._ready:
+                continue
+            if not self._by_url or self._channels[connection.number](payload) == channel:
                 connection.deliver(channel, framed, 0)
 
     async def _flush(self) -> None:
@@ -178,6 +189,7 @@ class Replay:
         await socket.prepare(request)
         self._opened += 1
         connection = self.connections[self._opened] = Connection(self._opened, request, lambda *_: None, [0])
+        self._channels[self._opened] = channels_on(self._payloads, str(request.rel_url))
         if request.query_string:
             self._subscribed(connection)  # Binance: the streams are in the URL
         try:
@@ -193,6 +205,7 @@ class Replay:
         finally:
             connection.close()
             del self.connections[connection.number]
+            del self._channels[connection.number]
             self._ready.discard(connection.number)
         return socket
 

@@ -13,7 +13,7 @@ import msgspec
 
 import providers
 from penstock.errors import ConfigError
-from penstock.provider import REST, Payloads, ProviderInfo
+from penstock.provider import REST, Payloads, ProviderInfo, channels_on
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from simulator import captures
 from simulator.recording import Recording
@@ -78,11 +78,12 @@ def _rest_channel(payloads: Payloads, url: str) -> str:
 
 
 def _envelope(frame: captures.Frame, sequence: int, payloads: Payloads) -> Envelope:
+    rest = frame.kind == "rest"
     return Envelope(
         sequence=sequence,
         ts_recv=frame.ts_recv,
         connection=frame.connection,
-        channel=_rest_channel(payloads, frame.url) if frame.kind == "rest" else payloads.channel_of(frame.payload),
+        channel=_rest_channel(payloads, frame.url) if rest else channels_on(payloads, frame.url)(frame.payload),
         kind=KIND_FRAME,
         payload=frame.payload,
     )

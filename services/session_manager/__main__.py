@@ -10,7 +10,7 @@ from pathlib import Path
 
 import providers
 from penstock import config, telemetry
-from penstock.provider import Credentials, Endpoints
+from penstock.provider import Credentials, Endpoints, channels_on
 from services.session_manager.config import Config
 from services.session_manager.lease import FileLease
 from services.session_manager.service import Service, Setup
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
             instance=settings.instance,
             epoch=epoch,
             make_session=make_session,
-            channel_of=providers.payloads(info.name).channel_of,
+            channels_on=partial(channels_on, providers.payloads(info.name)),
             normalizer=settings.normalizer,
             batch_processor=settings.batch_processor,
             state_dir=state_dir,

@@ -154,7 +154,7 @@ class Connection:
 
     async def _read(self, socket: WebSocket) -> None:
         receive, time_ns = socket.receive, clock.time_ns
-        channel_of, stamp = self._venue.channel_of, self._venue.stamper.stamp
+        channel_of, stamp = self._venue.channels_on(self.plan.url), self._venue.stamper.stamp
         traffic, number, frame_kind = self._traffic, self.number, Kind.KIND_FRAME
         while True:
             frame = await receive()

@@ -35,13 +35,14 @@ _INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.I
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a session manager works with. `make_session` builds a provider's Session; `channel_of` is of its payloads."""
+    """What a session manager works with. `make_session` builds a provider's Session; `channels_on` gives the peek
+    into the frames of a connection to a URL (penstock.provider.channels_on)."""
 
     info: ProviderInfo
     instance: str
     epoch: int
     make_session: Callable[[], Session]
-    channel_of: Callable[[bytes], str]
+    channels_on: Callable[[str], Callable[[bytes], str]]
     normalizer: str
     batch_processor: str
     state_dir: Path
@@ -130,7 +131,7 @@ class Service:
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             ) as http:
                 rest = Rest(http, budget.requests, self.stamper)
-                yield Venue(setup.info, setup.channel_of, dialer(http), rest, budget, self.stamper, setup.timing)
+                yield Venue(setup.info, setup.channels_on, dialer(http), rest, budget, self.stamper, setup.timing)
         finally:
             budget.close()
 

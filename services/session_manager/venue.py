@@ -15,10 +15,10 @@ from services.session_manager.websocket import Dial
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """One venue as seen from one session manager. `channel_of` is the provider's peek into a frame."""
+    """One venue as seen from one session manager. `channels_on` gives the peek into the frames of a connection's URL."""
 
     info: ProviderInfo
-    channel_of: Callable[[bytes], str]
+    channels_on: Callable[[str], Callable[[bytes], str]]
     dial: Dial
     rest: Rest
     budget: Budget

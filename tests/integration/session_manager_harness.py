@@ -259,7 +259,7 @@ class Rig:
             instance="PRIMARY",
             epoch=7,
             make_session=lambda: ToySession(self.venue),
-            channel_of=channel_of,
+            channels_on=lambda _url: channel_of,
             normalizer=self.hot.target,
             batch_processor=self.cold.target,
             state_dir=self.folder,
