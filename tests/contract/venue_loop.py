@@ -70,6 +70,7 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.payloads: deque[bytes] = deque()
         self.closed = False
+        self.pinged = False
 
     def write(self, data: Any) -> None:
         at = 0
@@ -78,6 +79,7 @@ class Pipe(asyncio.Transport):
             if size >= 126:
                 width = 2 if size == 126 else 8
                 size, start = int.from_bytes(data[start : start + width]), start + width
+            self.pinged |= opcode == 9
             if opcode == 1:
                 self.payloads.append(bytes(data[start : start + size]))
             at = start + size
@@ -272,6 +274,9 @@ class VenueLoop:
                         self._act(client, client.session.received(client.plan, payload, self.now))
                     except PayloadError as error:
                         self.quarantined.append((CONTROL, error.reason))
+            if client.pipe.pinged and client.connection is not None:
+                client.pipe.pinged = False
+                client.connection.pong_ns = self.now
             if client.pipe.closed and client in self.clients:
                 self._lost(client, "closed")
 
