@@ -11,8 +11,8 @@ from penstock.instruments import Instrument
 from penstock.provider import Message, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
+from providers.coinbase_advanced.channels import PRODUCTS
 from providers.coinbase_advanced.definitions import Condition, Listing, parse
-from providers.coinbase_advanced.payloads import PRODUCTS
 from providers.coinbase_advanced.readings import StatusReading
 
 ASK_EVERY: Final = NS_PER_S

@@ -13,9 +13,10 @@ from penstock.provider import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, Envelope
 from providers.coinbase_advanced.books import LiveBook
+from providers.coinbase_advanced.channels import LEVEL2, MARKET_TRADES, TICKER
 from providers.coinbase_advanced.continuity import Arrival, Connection
 from providers.coinbase_advanced.definitions import instrument_id_of
-from providers.coinbase_advanced.payloads import LEVEL2, MARKET_TRADES, TICKER, decode
+from providers.coinbase_advanced.payloads import decode
 
 _SCHEMAS: Final = {LEVEL2: ("MBO",), MARKET_TRADES: ("TRADES",), TICKER: ("MBP_1", "STATISTICS")}
 

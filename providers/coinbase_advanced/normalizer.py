@@ -19,10 +19,7 @@ from penstock.timestamps import from_iso8601
 from providers.coinbase_advanced import readings, records
 from providers.coinbase_advanced.books import LiveBook, doubtful
 from providers.coinbase_advanced.catalogue import Catalogue
-from providers.coinbase_advanced.continuity import Arrival, TradeIds
-from providers.coinbase_advanced.definitions import instrument_id_of
-from providers.coinbase_advanced.losses import Losses
-from providers.coinbase_advanced.payloads import (
+from providers.coinbase_advanced.channels import (
     CANDLES,
     HEARTBEATS,
     LEVEL2,
@@ -31,6 +28,11 @@ from providers.coinbase_advanced.payloads import (
     STATUS,
     SUBSCRIPTIONS,
     TICKER,
+)
+from providers.coinbase_advanced.continuity import Arrival, TradeIds
+from providers.coinbase_advanced.definitions import instrument_id_of
+from providers.coinbase_advanced.losses import Losses
+from providers.coinbase_advanced.payloads import (
     Control,
     Head,
     LevelFrame,

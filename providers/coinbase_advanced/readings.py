@@ -31,7 +31,21 @@ Find = Callable[[str], Instrument | None]
 
 _REMEMBERED: Final = 16_384
 
-_LEVEL_PRICES, _TRADE_PRICES = Fixed("price_level"), Fixed()
+
+class _LevelPrices(Fixed):
+    """Raises PayloadError for what is no price above zero: no order rests there."""
+
+    __slots__ = ()
+
+    def __missing__(self, text: str) -> int:
+        value = super().__missing__(text)
+        if not value:
+            del self[text]
+            raise PayloadError("zero_price", self.field, text, "a price above zero")
+        return value
+
+
+_LEVEL_PRICES, _TRADE_PRICES = _LevelPrices("price_level"), Fixed()
 
 
 @lru_cache(maxsize=1024)

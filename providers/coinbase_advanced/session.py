@@ -28,7 +28,7 @@ from penstock.provider import (
     Subscribed,
 )
 from penstock.timestamps import NS_PER_S, from_iso8601
-from providers.coinbase_advanced.payloads import (
+from providers.coinbase_advanced.channels import (
     HEARTBEATS,
     LEVEL2,
     MARKET_TRADES,
@@ -36,11 +36,8 @@ from providers.coinbase_advanced.payloads import (
     STATUS,
     SUBSCRIPTIONS,
     TICKER,
-    Control,
-    SubscriptionsFrame,
-    decode,
-    merge_key,
 )
+from providers.coinbase_advanced.payloads import Control, SubscriptionsFrame, decode, merge_key
 
 KEY_NAME: Final = "COINBASE_API_KEY_NAME"
 PRIVATE_KEY: Final = "COINBASE_API_PRIVATE_KEY"

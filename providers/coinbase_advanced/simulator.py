@@ -15,14 +15,7 @@ from aiohttp import web
 from penstock import clock
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_advanced import wire
-from providers.coinbase_advanced.payloads import (
-    HEARTBEATS,
-    LEVEL2,
-    MARKET_TRADES,
-    STATUS,
-    SUBSCRIPTIONS,
-    TICKER,
-)
+from providers.coinbase_advanced.channels import HEARTBEATS, LEVEL2, MARKET_TRADES, STATUS, SUBSCRIPTIONS, TICKER
 from simulator import ledger
 from simulator.conflation import Conflation, Window
 from simulator.connection import Connection

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from penstock.timestamps import NS_PER_S, NS_PER_US
-from providers.coinbase_advanced.payloads import LEVEL2, STATUS
+from providers.coinbase_advanced.channels import LEVEL2, STATUS
 from simulator.connection import Connection
 from simulator.market import Listing, Trade, decimal
 

@@ -43,7 +43,7 @@ class BookStream:
         self._channel = channel
         self._archive = archive
         self._book = Book(publisher.publisher_id, known.id)
-        self._prices, self._sizes = Prices(), Sizes(known.lot)
+        self._prices, self._sizes = Prices(zero=known.is_combo), Sizes(known.lot)
         self._last: int | None = None
         self._ts_event = 0
         self._doubtful = False

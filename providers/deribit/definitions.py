@@ -43,6 +43,11 @@ class Known(NamedTuple):
     lot: int
     record: bytes
 
+    @property
+    def is_combo(self) -> bool:
+        """Whether its price is the difference of its legs' prices, which can be 0."""
+        return self.described.instrument_class in {FUTURE_SPREAD, OPTION_SPREAD}
+
 
 class Learned(NamedTuple):
     """What one answer taught: instruments new or changed, the states it gave, and the names that cannot be stated."""

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from penstock.errors import PayloadError
 from penstock.lots import fixed, lots
 
 _EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,2})")
@@ -44,10 +45,18 @@ def expanded(text: str) -> str:
 
 
 class Prices(dict[bytes, int]):
-    """`price`, remembered for the levels of books. Raises PayloadError and remembers no text that it refused."""
+    """`price`, remembered for the levels of books. Raises PayloadError and remembers no text that it refused.
+
+    No order rests at a price of 0, except, with `zero`, in a combo, whose price is the difference of its legs'.
+    """
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
 
     def __missing__(self, raw: bytes) -> int:
         value = fixed(number(raw))
+        if not value and not self._zero:
+            raise PayloadError("zero_price", "price", raw, "a price above 0")
         if len(self) >= _REMEMBERED:
             self.clear()
         self[raw] = value

@@ -28,7 +28,8 @@ from penstock.provider import (
 )
 from penstock.timestamps import NS_PER_S
 from providers.deribit.names import currency_of, kind_of
-from providers.deribit.payloads import Reply, RpcError, change_id_of, decode
+from providers.deribit.payloads import Reply, RpcError, decode
+from providers.deribit.peeks import change_id_of
 
 CHANNELS_PER_CALL: Final = 500
 """Channels in one subscribe call: the venue charges by the call, and names no limit; 500 is what others use."""

@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 
 from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, statistic, trade
 from penstock.errors import PayloadError
-from penstock.instruments import FUTURE_SPREAD, OPTION_SPREAD
 from penstock.lots import split
 from penstock.markers import Gap
 from penstock.provider import Message, Output
@@ -44,8 +43,7 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     at, amount = price(bytes(item.price)), size(bytes(item.amount), known.lot)
     if not amount:
         raise PayloadError("number_range", "amount", amount, "an amount above 0")
-    # Only the difference of two legs can be zero.
-    if not at and known.described.instrument_class not in {FUTURE_SPREAD, OPTION_SPREAD}:
+    if not at and not known.is_combo:
         raise PayloadError("number_range", "price", at, "a price above 0")
     ids = (item.combo_id, item.combo_trade_id, item.block_trade_id, item.block_rfq_id)
     flags = F_PUBLISHER_SPECIFIC if any(ids) and any(present(bytes(raw)) for raw in ids) else 0

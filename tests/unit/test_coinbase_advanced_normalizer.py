@@ -508,3 +508,18 @@ class TestControl:
         normalizer = synced()
         assert normalizer.normalize(envelope(numbered("candles", 6, []), channel="candles.BTC-USD")) == []
         assert not gaps(normalizer.normalize(book(7)))
+
+
+class TestZeroPrice:
+    """No order rests at a price of zero."""
+
+    @pytest.mark.parametrize("quantity", ["1", "0"])
+    def test_a_level_at_price_zero_refuses_its_frame(self, quantity):
+        """Nothing of the frame is applied; its number is missing, which the next frame shows."""
+        normalizer = synced()
+        before = list(normalizer.images(1))
+        with pytest.raises(PayloadError) as refusal:
+            normalizer.normalize(book(6, levels=[("bid", "98.00", "1"), ("bid", "0", quantity)]))
+        assert refusal.value.reason == "zero_price"
+        assert list(normalizer.images(1)) == before
+        assert ("MBO", "level2.BTC-USD", "sequence_num") in gaps(normalizer.normalize(book(7)))

@@ -659,3 +659,19 @@ def test_control_frames_and_heartbeats_say_nothing() -> None:
     assert feed.envelope("rest/probe/" + BOOK, b"{}", connection=0) == []
     assert feed.envelope("session", b'{"connections":{}}', KIND_HEARTBEAT) == []
     assert INFO.schema_of("rest/probe/" + BOOK) == INFO.schema_of("control") == "SYSTEM"
+
+
+def test_a_level_at_price_zero_is_refused_but_on_a_combo() -> None:
+    """No order rests at 0: the frame changes nothing. Only the difference of a combo's legs can be 0."""
+    feed = Feed(PERPETUAL, COMBO)
+    feed.book(1, None, {("B", 1.0): 10.0, ("A", 5.0): 10.0})
+    before = list(feed.normalizer.images(1))
+    for amount in (10.0, 0.0):
+        with pytest.raises(PayloadError) as refusal:
+            feed.book(2, 1, {("B", 2.0): 10.0, ("B", 0.0): amount})
+        assert refusal.value.reason == "zero_price"
+    assert list(feed.normalizer.images(1)) == before
+    assert not gaps(feed.book(3, 1, {("B", 2.0): 10.0}))
+    name = COMBO["instrument_name"]
+    outputs = feed.book(1, None, {("B", 0.0): 10.0}, channel=f"book.{name}.raw", instrument_name=name)
+    assert [record.price for record in content(outputs, "MBO")][1:] == [0]
