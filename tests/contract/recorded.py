@@ -142,10 +142,7 @@ class Run:
                 self._take(output, touched)
         for channel, levels in touched.items():
             if self._oracle is not None and channel in self._oracle.books:
-                whole = self.entry.books == "full" or self.books_compared % _REPEATED = frozenset({"hd", "levels", "publisher_id", "rtype", "ts_index", "ts_out"})
-"""Attributes of a decoded record that say again what others say, or nothing."""
-
-_WHOLE_EVERY == 0
+                whole = self.entry.books == "full" or self.books_compared % _WHOLE_EVERY == 0
                 self._compare(channel, levels, whole=whole)
 
     def _take(self, message: Message, touched: dict[str, set[tuple[str, int]]]) -> None:
