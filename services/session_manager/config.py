@@ -12,7 +12,9 @@ Target = Annotated[
     str,
     msgspec.Meta(pattern=rf"^(unix:.+|[^\s/]+:{_PORT})$", description="unix:/path.sock or host:port (1 to 65535)"),
 ]
-StreamUrl = Annotated[str, msgspec.Meta(pattern=r"^(wss?://.+)?$", description="a ws:// or wss:// URL")]
+StreamUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^((wss?|tcp)://.+)?$", description="a ws:// or wss:// URL, or tcp://host:port")
+]
 RestUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$", description="an http:// or https:// URL")]
 
 
