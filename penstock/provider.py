@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import yaml
@@ -69,6 +69,8 @@ class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `publisher_id`: DBN's, unique among providers, never reused. `dataset`: at most 15 characters; `venue`: 4.
     `evidence`: what the provider has been shown to work against: simulator, recordings, live.
     `stale_after_s`: a connection without data for this long is probed and, where the venue is ahead, declared lost.
+    `heartbeat_s`: on every live connection the venue sends a frame at least this often, whatever the market does; one
+    without any is declared lost within `stale_after_s` (0: no such promise, or not within `stale_after_s`).
     `max_connection_s`: the venue closes connections of this age (0: never); the manager rotates before.
     `credentials`: environment names that must all be set for an authenticated session; empty where none exists.
     """
@@ -84,6 +86,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits
     channels: tuple[ChannelRule, ...]
     stale_after_s: float = 6.0
+    heartbeat_s: float = 0.0
     max_connection_s: float = 0.0
     credentials: tuple[str, ...] = ()
 
@@ -186,7 +189,13 @@ class MergeKey(NamedTuple):
 
 
 class Payloads(Protocol):
-    """The functions every providers/<name>/payloads.py offers. All are pure and cheap: they look, they do not decode."""
+    """The functions every providers/<name>/payloads.py offers. All are pure and cheap: they look, they do not decode.
+
+    A venue that sends secrets in control frames (Deribit's answer to public/auth holds tokens) also has
+    `redact(frame: bytes) -> bytes`, which returns a control frame without them and every other one as it is, and never
+    raises. It is the one exception to storing every frame byte for byte: what it returns is stamped, stored and sent on,
+    while the Session gets the frame itself.
+    """
 
     def channel_of(self, frame: bytes) -> str:
         """The venue channel of a frame, in the words it is subscribed by; CONTROL where it has none. Never raises."""
@@ -214,6 +223,12 @@ def channels_on(payloads: Payloads, url: str) -> Callable[[bytes], str]:
     return payloads.channel_of if named is None else named(url)
 
 
+def redactor(payloads: Payloads) -> Callable[[bytes], bytes]:
+    """What makes control frames fit to be stored: the provider's `redact`, or nothing where it has none."""
+    offered: Callable[[bytes], bytes] | None = getattr(payloads, "redact", None)
+    return offered or bytes
+
+
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
@@ -227,11 +242,20 @@ class Credentials:
         return self.values[name]
 
 
+POLL: Final = "poll:"
+"""Scheme of the URLs of plans without a stream: all their data comes by Requests that are polls."""
+
+
 class Plan(NamedTuple):
-    """One connection to hold: where, and the venue channels that must be acknowledged on it."""
+    """One connection to hold: where, and the venue channels that must be acknowledged on it.
+
+    `requests`: the published limit of the host that a `poll:` plan asks, where it is another than the provider's own;
+    such plans share their limit by URL, and one host's refusals hold up no other.
+    """
 
     url: str
     channels: tuple[str, ...]
+    requests: Limit | None = None
 
 
 class Send(NamedTuple):
@@ -241,12 +265,25 @@ class Send(NamedTuple):
     secret: bool = False
 
 
+class Poll(NamedTuple):
+    """What makes a Request one of many: it feeds the plan's `channel`, which is vouched for in heartbeats while the last
+    answer is at most `within_s` old. One that fails is not repeated; the next poll is.
+
+    `conditional`: ask only for what is newer than the last body. The answer 304 is then a sign of life without a body.
+    """
+
+    channel: str
+    within_s: float
+    conditional: bool = False
+
+
 class Request(NamedTuple):
     """GET this URL; the body becomes an envelope on `channel` (connection 0), which starts with `rest/`."""
 
     channel: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
+    poll: Poll | None = None
 
 
 class Subscribed(NamedTuple):
@@ -318,4 +355,13 @@ class Session(Protocol):
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
         """True where the probe's `body` proves that the venue published data newer than `last_frame`, the last frame
         received on venue channel `channel`; the probe's Request.channel names it after `rest/probe/`."""
+        ...
+
+
+@runtime_checkable
+class Polling(Protocol):
+    """What a Session of `poll:` plans may have in addition."""
+
+    def answered(self, plan: Plan, request: Request, body: bytes | None, now_ns: int) -> Sequence[Action]:
+        """Called with each answer to a poll; `body` is None where nothing is newer. Never raises for what is in it."""
         ...

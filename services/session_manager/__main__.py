@@ -10,7 +10,7 @@ from pathlib import Path
 
 import providers
 from penstock import config, telemetry
-from penstock.provider import Credentials, Endpoints, channels_on
+from penstock.provider import Credentials, Endpoints, channels_on, redactor
 from services.session_manager.config import Config
 from services.session_manager.lease import FileLease
 from services.session_manager.service import Service, Setup
@@ -48,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
             hot_age_s=settings.hot_age_s,
             cold_bytes=settings.cold_bytes,
             timing=Timing(definitions_s=settings.definitions_s),
+            redact=redactor(providers.payloads(info.name)),
         )
         asyncio.run(serve(setup))
     return 0

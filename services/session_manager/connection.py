@@ -120,7 +120,7 @@ class Connection:
     async def _hold(self, socket: WebSocket) -> None:
         self.opened_ns = clock.time_ns()
         self._opened_s = self._asked_s = clock.monotonic_s()
-        watchdog = Watchdog(self.plan, self._session, self._venue.rest, self._traffic, self._venue.info.stale_after_s)
+        watchdog = Watchdog(self.plan, self._session, self._venue.rest, self._traffic, self._venue.info)
         self._watchdog = watchdog
         reason = "stopped"
         try:
@@ -155,16 +155,17 @@ class Connection:
     async def _read(self, socket: WebSocket) -> None:
         receive, time_ns = socket.receive, clock.time_ns
         channel_of, stamp = self._venue.channels_on(self.plan.url), self._venue.stamper.stamp
-        traffic, number, frame_kind = self._traffic, self.number, Kind.KIND_FRAME
+        traffic, number, frame_kind, redact = self._traffic, self.number, Kind.KIND_FRAME, self._venue.redact
         while True:
             frame = await receive()
             ts_recv = time_ns()
             channel = channel_of(frame)
-            stamp(number, channel, frame_kind, frame, ts_recv)
             traffic.frames += 1
             if channel == CONTROL:
+                stamp(number, channel, frame_kind, redact(frame), ts_recv)
                 self._control(frame, ts_recv)
             else:
+                stamp(number, channel, frame_kind, frame, ts_recv)
                 traffic.note(channel, frame)
 
     def _control(self, frame: bytes, now_ns: int) -> None:

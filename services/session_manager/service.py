@@ -36,7 +36,8 @@ _INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.I
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a session manager works with. `make_session` builds a provider's Session; `channels_on` gives the peek
-    into the frames of a connection to a URL (penstock.provider.channels_on)."""
+    into the frames of a connection to a URL (penstock.provider.channels_on), `redact` what of a control frame may be kept
+    (penstock.provider.redactor)."""
 
     info: ProviderInfo
     instance: str
@@ -50,6 +51,7 @@ class Setup:
     hot_age_s: float = 5.0
     cold_bytes: int = 256_000_000
     timing: Timing = field(default_factory=Timing)
+    redact: Callable[[bytes], bytes] = bytes
 
 
 class Service:
@@ -131,7 +133,16 @@ class Service:
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             ) as http:
                 rest = Rest(http, budget.requests, self.stamper)
-                yield Venue(setup.info, setup.channels_on, dialer(http), rest, budget, self.stamper, setup.timing)
+                yield Venue(
+                    setup.info,
+                    setup.channels_on,
+                    setup.redact,
+                    dialer(http),
+                    rest,
+                    budget,
+                    self.stamper,
+                    setup.timing,
+                )
         finally:
             budget.close()
 

@@ -15,10 +15,12 @@ from services.session_manager.websocket import Dial
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """One venue as seen from one session manager. `channels_on` gives the peek into the frames of a connection's URL."""
+    """One venue as seen from one session manager. `channels_on` gives the peek into the frames of a connection's URL;
+    `redact` is applied to control frames before they are stamped."""
 
     info: ProviderInfo
     channels_on: Callable[[str], Callable[[bytes], str]]
+    redact: Callable[[bytes], bytes]
     dial: Dial
     rest: Rest
     budget: Budget

@@ -3,7 +3,8 @@
 - Nothing at all, though pings were sent: the peer is gone.
 - No data, and a REST probe proves that the venue published newer data: the feed is dead, whatever its pongs say.
 - No data, and the probe shows nothing newer: the market is quiet. No alarm.
-- No data, and the provider has no probe because its protocol's heartbeats prove life: dead when frames of any kind stay out.
+- No frame of any kind, though the venue promises heartbeats within `stale_after_s` (`heartbeat_s` in provider.yaml, or a
+  provider without a probe because its protocol's heartbeats prove life): dead, however quiet the market is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost, PayloadError
-from penstock.provider import Plan, Request, Session
+from penstock.provider import Plan, ProviderInfo, Request, Session
 from services.session_manager import metrics
 from services.session_manager.liveness import Liveness
 from services.session_manager.rest import Rest
@@ -35,13 +36,14 @@ _LONGEST_TICK_S: Final = 0.25
 class Watchdog:
     """Watches one open connection. `watch` and `probe` run for ever and raise ConnectionLost where it is dead."""
 
-    def __init__(self, plan: Plan, session: Session, rest: Rest, traffic: Traffic, stale_after_s: float) -> None:
+    def __init__(self, plan: Plan, session: Session, rest: Rest, traffic: Traffic, info: ProviderInfo) -> None:
         self._plan = plan
         self._session = session
         self._rest = rest
         self._traffic = traffic
-        self._stale_s = stale_after_s
-        self._tick_s = min(_LONGEST_TICK_S, stale_after_s * _TICK)
+        self._stale_s = info.stale_after_s
+        self._heartbeat_s = info.heartbeat_s
+        self._tick_s = min(_LONGEST_TICK_S, self._stale_s * _TICK)
         self._life = Liveness(clock.monotonic_s())
         self._bodies: dict[str, bytes] = {}
         self._suspect = False
@@ -76,6 +78,8 @@ class Watchdog:
         asked_s = dict.fromkeys((True, False), float("-inf"))
         while True:
             await asyncio.sleep(self._tick_s)
+            if self._heartbeat_s:
+                self._expect_heartbeat()
             idle = self._life.idle_s >= self._stale_s * _PROBE
             if not (idle or self.silent):
                 continue
@@ -86,11 +90,14 @@ class Watchdog:
                 continue
             request = self._session.probe(self._plan)
             if request is None:
-                if self._life.mute_s >= self._stale_s * _DEAD:
-                    raise self._stale("stale: no heartbeat of the venue")
+                self._expect_heartbeat()
                 continue
             asked_s[idle] = now_s
             await self._prove(request)
+
+    def _expect_heartbeat(self) -> None:
+        if self._life.mute_s >= self._stale_s * _DEAD:
+            raise self._stale("stale: no heartbeat of the venue")
 
     async def _prove(self, request: Request) -> None:
         try:

@@ -251,6 +251,7 @@ class Rig:
         self.stop = asyncio.Event()
         self.service: Service | None = None
         self.task: asyncio.Task[None] | None = None
+        self.redact: Callable[[bytes], bytes] = bytes
 
     def manager(self, *, timing: Timing = QUICK, facts: ProviderInfo | None = None, **bounds: object) -> Service:
         """Another session manager for the same venue and consumers."""
@@ -264,6 +265,7 @@ class Rig:
             batch_processor=self.cold.target,
             state_dir=self.folder,
             timing=timing,
+            redact=self.redact,
             **bounds,  # type: ignore[arg-type]
         )
         return Service(setup)

@@ -245,3 +245,21 @@ def test_an_answer_that_is_no_list_changes_nothing(body: bytes, reason: str) -> 
         registry.learn(body, 7)
     assert caught.value.reason == reason
     assert not registry.known
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40), st.booleans())
+def test_tokens_are_redacted_whatever_they_look_like(token: str, spaced: bool) -> None:
+    """The answer to public/auth keeps everything but its tokens, and stays JSON."""
+    result = {"access_token": token, "expires_in": 900, "refresh_token": token[::-1], "token_type": "bearer"}
+    frame = json.dumps({"id": 2, "result": result}, separators=(", ", ": ") if spaced else (",", ":")).encode()
+    assert json.loads(payloads.redact(frame)) == {
+        "id": 2, "result": result | {"access_token": "redacted", "refresh_token": "redacted"},
+    }  # fmt: skip
+
+
+@given(st.binary(max_size=200))
+def test_redacting_never_raises_and_leaves_other_frames_alone(frame: bytes) -> None:
+    """Even where a frame is cut within its token, nothing of the token is left."""
+    if b"_token" not in frame:
+        assert payloads.redact(frame) == frame
+    assert payloads.redact(b'{"access_token":"' + frame.replace(b'"', b"")).startswith(b'{"access_token":"redacted')
