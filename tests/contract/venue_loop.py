@@ -147,7 +147,10 @@ class VenueLoop:
         self.rejected: list[str] = []
         self.seen: defaultdict[str, int] = defaultdict(int)
         self.fed: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.samples: defaultdict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=200))
+        self.envelopes: list[Envelope] = []
+        """Everything the normalizer was given, in order."""
+        self.messages: list[tuple[str, str, int]] = []
+        """(schema, channel, instrument_id) of everything it made, markers not included, in order."""
         self._outbox: deque[tuple[Client, str]] = deque()
         self._pending: list[tuple[int, Client | None, Request]] = []
         self._reopen: list[tuple[int, Plan]] = []
@@ -338,7 +341,6 @@ class VenueLoop:
         self._sequence += 1
         if kind == KIND_FRAME:
             self.seen[channel] += 1
-            self.samples[channel].append(payload)
         envelope = Envelope(
             sequence=self._sequence,
             ts_recv=self.now,
@@ -347,6 +349,7 @@ class VenueLoop:
             kind=kind,
             payload=payload,
         )
+        self.envelopes.append(envelope)
         try:
             outputs = self.normalizer.normalize(envelope)
         except PayloadError as error:
@@ -364,6 +367,8 @@ class VenueLoop:
         schema, channel, data = message
         if raw:
             self.fed[raw].add((schema, channel))
+        if not naive.is_gap(data):
+            self.messages.append((schema, channel, int.from_bytes(data[4:8], "little")))
         if naive.is_gap(data):
             self.declared.append(Declared(schema, channel, naive.gap_reason(data)))
             if schema == "MBO" and channel in self.books:
