@@ -1,0 +1,100 @@
+"""Trades of one channel: which are new, and the messages they become."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from penstock.dbn import ASK, BID, F_LAST, trade
+from penstock.errors import PayloadError
+from penstock.lots import fixed, lots, split
+from penstock.markers import Gap
+from penstock.provider import Message, Output
+from penstock.publishers import Publisher
+from penstock.timestamps import from_ms
+from providers.okx.definitions import Known
+from providers.okx.events import gap
+from providers.okx.payloads import Trade
+
+_MAX_HOLES: Final = 4096
+
+
+class Ready(NamedTuple):
+    """A trade that was read and checked, not yet published: it covers the ids `first` to `last`."""
+
+    first: int
+    last: int
+    ts_event: int
+    content: bytes
+
+
+def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
+    """One trade as records; their sequence is tradeId, the last match of the aggregate. Raises PayloadError."""
+    if item.side not in {"buy", "sell"}:
+        raise PayloadError("direction", "side", item.side, "buy or sell")
+    ts_event, last = from_ms(int(item.ts), "ts"), int(item.tradeId)
+    at, amount = fixed(item.px, "px"), lots(item.sz, known.unit, "sz")
+    if not at:
+        raise PayloadError("zero_price", "px", item.px, "a price above 0")
+    if not amount:
+        raise PayloadError("number_range", "sz", item.sz, "a size above 0")
+    if (first := last - int(item.count) + 1) < 0:
+        raise PayloadError("number_range", "count", item.count, f"at most tradeId {last}")
+    side = BID if item.side == "buy" else ASK
+    *before, rest = split(amount)
+    parts = [trade(publisher_id, known.id, ts_event, at, part, side, 0, ts_recv, last) for part in before]
+    parts.append(trade(publisher_id, known.id, ts_event, at, rest, side, F_LAST, ts_recv, last))
+    return Ready(first, last, ts_event, b"".join(parts))
+
+
+class TradeStream:
+    """The matches of an instrument are numbered, +1 each: a message covers tradeId and the count - 1 before it
+    (https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel, 2026-07; every trade of the
+    recordings of 2021 and 2022 follows on the one before).
+
+    A hole is declared when it shows; what fills it later is published then. A subscription starts with the last trade that
+    there was: live, the first one of all is history and only says where the ids are; in an archive every distinct trade is
+    published once, in whatever order it comes.
+    """
+
+    def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
+        self.known = known
+        self._publisher = publisher
+        self._channel = channel
+        self._archive = archive
+        self._last: int | None = None
+        # Unseen ranges below `_last`, (first, last) inclusive, ascending. Only the newest are kept.
+        self._holes: list[tuple[int, int]] = []
+
+    def take(self, ready: Ready) -> list[Output]:
+        """Publish the trade unless it is known."""
+        outputs: list[Output] = []
+        if self._last is None:
+            self._last = ready.last
+            if not self._archive:
+                return []
+            self._holes = [(0, ready.first - 1)] if ready.first else []
+        elif ready.last > self._last:
+            expected = self._last + 1
+            if ready.first > expected:
+                self._holes = [*self._holes[1 - _MAX_HOLES :], (expected, ready.first - 1)]
+                outputs.append(self.doubt(Gap("trade_id", expected, ready.last), ready.ts_event))
+            self._last = ready.last
+        elif not self._fill(ready):
+            return []
+        return [*outputs, Message("TRADES", self._channel, ready.content)]
+
+    def doubt(self, marker: Gap, ts_event: int) -> Message:
+        """Declare that trades may be missing."""
+        return gap(self._publisher, self.known.id, "TRADES", self._channel, marker, ts_event)
+
+    def _fill(self, ready: Ready) -> bool:
+        """Take the trade out of the hole that its last id lies in; False where it lies in none."""
+        for i in range(len(self._holes) - 1, -1, -1):
+            first, last = self._holes[i]
+            if first <= ready.last <= last:
+                rest = [(first, ready.first - 1), (ready.last + 1, last)]
+                self._holes[i : i + 1] = [hole for hole in rest if hole[0] <= hole[1]]
+                return True
+            if ready.last > last:
+                return False
+        return False
