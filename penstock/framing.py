@@ -46,10 +46,14 @@ class Framer:
         self._open: dict[bytes, list[bytes]] = {}
         self._open_bytes = 0
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether the stream so far ends within a frame."""
-        return bool(self._rest or self._open)
+    def end(self) -> list[bytes]:
+        """The stream is over: the events that never ended, as far as they came. Raises FramingError within a record."""
+        if self._rest:
+            raise FramingError(f"{len(self._rest)} bytes of an unfinished frame at the end")
+        events = [b"".join(records) for records in self._open.values()]
+        self._open.clear()
+        self._open_bytes = 0
+        return events
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises FramingError; what came before the break is lost with it."""

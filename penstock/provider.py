@@ -12,7 +12,7 @@ A provider is a folder `providers/<name>/` of pure parts; it never reconnects, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -305,7 +305,13 @@ class Reconnect(NamedTuple):
     reason: str
 
 
-Action = Send | Request | Subscribed | Rejected | Reconnect
+class Warn(NamedTuple):
+    """The venue said something that a person should know; it is logged, and nothing else changes."""
+
+    reason: str
+
+
+Action = Send | Request | Subscribed | Rejected | Reconnect | Warn
 
 
 class Session(Protocol):
@@ -364,4 +370,14 @@ class Polling(Protocol):
 
     def answered(self, plan: Plan, request: Request, body: bytes | None, now_ns: int) -> Sequence[Action]:
         """Called with each answer to a poll; `body` is None where nothing is newer. Never raises for what is in it."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A Session that can have the venue send again what came while there was no connection."""
+
+    def resume(self, previous: Session, last: Mapping[str, bytes]) -> None:
+        """Called before `opened` where the plan had a connection before: its Session, and the last frame of each data
+        channel that any of the plan's connections received."""
         ...
