@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,7 +40,13 @@ def info(name: str) -> ProviderInfo:
 
 @cache
 def _load(name: str) -> ProviderInfo:
-    return load_info(_HERE / name / "provider.yaml")
+    found = load_info(_HERE / name / "provider.yaml")
+    if find_spec(f"providers.{name}.facts") is None:
+        return found
+    # What follows from configuration of the provider's own is added here, once, so that sessions and normalizers are
+    # handed it like every other fact.
+    complete: Callable[[ProviderInfo], ProviderInfo] = import_module(f"providers.{name}.facts").complete
+    return complete(found)
 
 
 def payloads(name: str) -> Payloads:

@@ -119,16 +119,24 @@ class Window:
 
 
 class Budget:
-    """The three limits of one venue, shared through files in `directory`."""
+    """The limits of one venue, shared through files in `directory`: three, and one for each host that is polled."""
 
     def __init__(self, directory: Path, provider: str, limits: Limits) -> None:
+        self._directory, self._provider = directory, provider
+        self._hosts: dict[str, Window] = {}
         self.connects = Window(directory / f"{provider}.connects", limits.connects)
         self.messages = Window(directory / f"{provider}.messages", limits.messages)
         self.requests = Window(directory / f"{provider}.requests", limits.requests)
 
+    def host(self, name: str, limit: Limit) -> Window:
+        """The requests to one of several hosts that a provider polls; `name` is letters, digits and _."""
+        if name not in self._hosts:
+            self._hosts[name] = Window(self._directory / f"{self._provider}.requests.{name}", limit)
+        return self._hosts[name]
+
     def close(self) -> None:
         """Release the files."""
-        for window in (self.connects, self.messages, self.requests):
+        for window in (self.connects, self.messages, self.requests, *self._hosts.values()):
             window.close()
 
 

@@ -7,7 +7,7 @@ answers are queued for the other tasks. No consumer and no request is ever waite
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,10 +24,12 @@ from penstock.provider import (
     Send,
     Session,
     Subscribed,
+    Warn,
 )
 from penstock.raw.v1.raw_pb2 import Kind
 from services.session_manager import metrics
 from services.session_manager.budget import Banned
+from services.session_manager.polls import Polls
 from services.session_manager.resyncs import Resyncs
 from services.session_manager.stamp import SESSION
 from services.session_manager.subscriptions import Subscriptions
@@ -68,6 +70,8 @@ class Connection:
         self._venue = venue
         self._accept_partial = accept_partial
         self._traffic = Traffic(venue.info.schema_of)
+        self._rest = venue.rest_of(plan)
+        self._polls = Polls(plan, session, self._rest, self._traffic)
         self._watchdog: Watchdog | None = None
         self._outbox: asyncio.Queue[str] = asyncio.Queue(_MAX_OUTBOX)
         self._requests: asyncio.Queue[Request] = asyncio.Queue()
@@ -80,8 +84,25 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Open, acknowledged and not silent."""
-        return self.ready.done() and not self._end.done() and self._watchdog is not None and self._watchdog.alive
+        """Open, acknowledged and not silent; where it is polled, answered as well."""
+        if not self.ready.done() or self._end.done() or self._watchdog is None:
+            return False
+        return bool(self.vouched) if self._polls.polled else self._watchdog.alive
+
+    @property
+    def vouched(self) -> tuple[str, ...]:
+        """The channels that heartbeats may name while the connection is alive."""
+        return self._polls.vouched(self.subscriptions.acknowledged)
+
+    @property
+    def last(self) -> Mapping[str, bytes]:
+        """The last frame of each data channel."""
+        return self._traffic.last
+
+    @property
+    def session(self) -> Session:
+        """What speaks the protocol on this connection."""
+        return self._session
 
     @property
     def without_data(self) -> int:
@@ -120,7 +141,7 @@ class Connection:
     async def _hold(self, socket: WebSocket) -> None:
         self.opened_ns = clock.time_ns()
         self._opened_s = self._asked_s = clock.monotonic_s()
-        watchdog = Watchdog(self.plan, self._session, self._venue.rest, self._traffic, self._venue.info)
+        watchdog = Watchdog(self.plan, self._session, self._rest, self._traffic, self._venue.info)
         self._watchdog = watchdog
         reason = "stopped"
         try:
@@ -133,7 +154,8 @@ class Connection:
                 group.create_task(watchdog.watch(socket))
                 self._act(self._session.opened(self.plan, self.opened_ns))
                 await asyncio.shield(self.ready)
-                await watchdog.probe()
+                if not self._polls.polled:
+                    await watchdog.probe()
         except ExceptionGroup as errors:
             lost = self._reason(errors)
             reason = str(lost)
@@ -193,6 +215,8 @@ class Connection:
                     self._acknowledged(channels)
                 case Rejected(reason, terminal):
                     self._rejected(reason, terminal)
+                case Warn(reason):
+                    self._log.warning("venue_warned", reason=reason[:256])
                 case Reconnect(reason):
                     self.end(ConnectionLost(f"reconnect: {reason}"))
 
@@ -248,10 +272,15 @@ class Connection:
             group.create_task(self._fetch(await self._requests.get()))
 
     async def _fetch(self, request: Request) -> None:
+        actions: Sequence[Action] = ()
         try:
-            await self._venue.rest.fetch(request)
+            if request.poll is None:
+                await self._rest.fetch(request)
+            else:
+                actions = await self._polls.ask(request)
         finally:
             self._fetching.discard(request.channel)
+        self._act(actions)
 
     async def _tend(self, watchdog: Watchdog) -> None:
         """What a connection needs regularly: the provider's own ticks, deadlines, and resyncs that have become due."""

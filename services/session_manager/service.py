@@ -150,7 +150,7 @@ class Service:
         """Vouch once a second, in order with the data, for the connections that are alive."""
         next_s = clock.monotonic_s()
         while True:
-            alive = {str(one.number): one.subscriptions.acknowledged for one in self.live.values() if one.alive}
+            alive = {str(one.number): one.vouched for one in self.live.values() if one.alive}
             payload = msgspec.json.encode({"connections": alive})
             self.stamper.stamp(0, SESSION, Kind.KIND_HEARTBEAT, payload, clock.time_ns())
             now_s = clock.monotonic_s()

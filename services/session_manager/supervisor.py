@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost
-from penstock.provider import Plan, Session
+from penstock.provider import Plan, Resumable, Session
 from services.session_manager import metrics, rotation
 from services.session_manager.backoff import Backoff
 from services.session_manager.connection import Connection, Ended
@@ -53,6 +53,8 @@ class Supervisor:
         self._attempts = 0
         self._was_partial = False
         self._not_before_s = 0.0
+        self._session: Session | None = None
+        self._last: dict[str, bytes] = {}
         self._log = telemetry.logger().bind(plan=index)
 
     async def run(self) -> None:
@@ -72,9 +74,10 @@ class Supervisor:
         if self._attempts:
             metrics.RECONNECTS.inc()
         self._attempts += 1
-        connection = Connection(
-            self._next_number(), self._plan, self._make_session(), self._venue, accept_partial=self._was_partial
-        )
+        session = self._make_session()
+        if self._session is not None and isinstance(session, Resumable):
+            session.resume(self._session, self._last)
+        connection = Connection(self._next_number(), self._plan, session, self._venue, accept_partial=self._was_partial)
         self._live[connection.number] = connection
         return _Running(connection, group.create_task(connection.run()))
 
@@ -83,6 +86,8 @@ class Supervisor:
         ended = running.task.result()
         connection = running.connection
         del self._live[connection.number]
+        self._session = connection.session
+        self._last.update(connection.last)
         timing = self._venue.timing
         if ended.healthy_s >= timing.healthy_s:
             self._backoff.reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
+from penstock.provider import POLL
 from services.session_manager import tcp, websocket
 from services.session_manager.polling import Polling
 from services.session_manager.websocket import Dial, WebSocket
@@ -14,7 +15,7 @@ def dialer(http: aiohttp.ClientSession) -> Dial:
     dial_websocket = websocket.dialer(http)
 
     async def dial(url: str) -> WebSocket:
-        if url.startswith("poll:"):
+        if url.startswith(POLL):
             return Polling()
         if url.startswith("tcp:"):
             return await tcp.dial(url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock.provider import ProviderInfo
+from penstock.provider import POLL, Plan, ProviderInfo
 from services.session_manager.budget import Budget
 from services.session_manager.rest import Rest
 from services.session_manager.stamp import Stamper
@@ -26,3 +26,9 @@ class Venue:
     budget: Budget
     stamper: Stamper
     timing: Timing
+
+    def rest_of(self, plan: Plan) -> Rest:
+        """What makes the requests of a plan: the venue's own, or one within the budget of the host that the plan polls."""
+        if plan.requests is None:
+            return self.rest
+        return self.rest.within(self.budget.host(plan.url.removeprefix(POLL), plan.requests))
