@@ -35,6 +35,7 @@ from penstock.provider import (
     Send,
     Session,
     Subscribed,
+    channels_on,
 )
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
@@ -270,7 +271,7 @@ class VenueLoop:
         for client in list(self.clients):
             while client.pipe.payloads:
                 payload = client.pipe.payloads.popleft()
-                channel = self._payloads.channel_of(payload)
+                channel = channels_on(self._payloads, client.plan.url)(payload)
                 self._envelope(client.number, channel, KIND_FRAME, payload)
                 if channel == CONTROL:
                     try:

@@ -1,0 +1,127 @@
+"""Real session managers against all simulated venues at once, when connecting goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import providers
+from penstock.provider import Endpoints, Limit, channels_on
+from services.session_manager.service import Service, Setup
+from services.session_manager.timing import Timing
+from simulator.__main__ import load_simulator
+from simulator.faults import Fault
+from simulator.ledger import Ledger
+from simulator.server import Server
+from simulator.venue import Venue
+
+STORM_S = 10.0
+EAGER = Timing(backoff_base_s=0.001, backoff_cap_s=0.002, drain_s=0.1, definitions_wait_s=2.0)
+
+
+class World:
+    """The venues by provider, and two session managers of each."""
+
+    def __init__(self, venues: Sequence[Venue]) -> None:
+        self.venues = {venue.name: venue for venue in venues}
+        self.services: dict[str, list[Service]] = {}
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, timing: Timing) -> AsyncIterator[World]:
+    """Everything runs in this process, over real sockets; there are no consumers, whose queues then overflow by design."""
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        venues = [load_simulator(name)(5, ledger) for name in providers.names()]
+        server = Server(venues, ledger, 100.0)
+        urls: Any = await server.start(0)
+        made, stops = World(venues), []
+        async with asyncio.TaskGroup() as group:
+            market = group.create_task(server.run())
+            for name in providers.names():
+                for instance in ("PRIMARY", "REPLICA"):
+                    stop = asyncio.Event()
+                    stops.append(stop)
+                    service = Service(setup(name, instance, urls[name], tmp_path, timing))
+                    made.services.setdefault(name, []).append(service)
+                    group.create_task(service.run(stop))
+            try:
+                yield made
+            finally:
+                for stop in stops:
+                    stop.set()
+                market.cancel()
+        await server.close()
+
+
+def setup(name: str, instance: str, urls: dict[str, Any], tmp_path: Path, timing: Timing) -> Setup:
+    info, payloads = providers.info(name), providers.payloads(name)
+    endpoints = Endpoints(urls["stream"], urls["rest"])
+
+    def make_session() -> Any:
+        return providers.session_class(name)(info, endpoints, urls["symbols"], None)
+
+    return Setup(
+        info=info,
+        instance=instance,
+        epoch=1,
+        make_session=make_session,
+        channels_on=lambda url: channels_on(payloads, url),
+        normalizer=f"unix:{tmp_path}/none.sock",
+        batch_processor=f"unix:{tmp_path}/none.sock",
+        state_dir=tmp_path,
+        hot_bytes=1_000_000,
+        cold_bytes=1_000_000,
+        timing=timing,
+    )
+
+
+def most(stamps: list[int], per_s: float) -> int:
+    """The largest number within any window."""
+    width, start, found = int(per_s * 1e9), 0, 0
+    for end, stamp in enumerate(stamps):
+        while stamps[start] <= stamp - width:
+            start += 1
+        found = max(found, end - start + 1)
+    return found
+
+
+def excesses(venue: Venue) -> Iterator[str]:
+    """What was asked more often than half of the venue's limit allows."""
+    limits = providers.info(venue.name).limits
+    for kind, limit in (("connect", limits.connects), ("message", limits.messages), ("request", limits.requests)):
+        stamps = [call.ts for call in venue.traffic.calls if call.kind == kind]
+        # A call is counted when it arrives: the windows of sender and venue differ by what the way took.
+        got = most(stamps, limit.per_s * 0.97)
+        if got > allowed(limit):
+            yield f"{venue.name}: {got} {kind}s in {limit.per_s:g} s, half of the limit is {allowed(limit)}"
+
+
+def allowed(limit: Limit) -> int:
+    return max(1, limit.count // 2)
+
+
+@pytest.mark.timeout(120)
+async def test_a_reconnect_storm_stays_under_half_of_every_limit(tmp_path: Path):
+    """Ten seconds in which every connection is closed as soon as it is there, with no backoff to help: two session
+    managers together stay under half of what each venue publishes."""
+    async with world(tmp_path, EAGER) as made:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STORM_S
+        while loop.time() < end:
+            await asyncio.sleep(0.05)
+            for name, venue in made.venues.items():
+                if venue.connections:
+                    venue.faults.inject(Fault(name, "close", connection="all"))
+        over = [text for venue in made.venues.values() for text in excesses(venue)]
+        connects = {
+            name: sum(call.kind == "connect" for call in venue.traffic.calls) for name, venue in made.venues.items()
+        }
+    assert not over
+    assert all(count >= 2 for name, count in connects.items() if providers.info(name).limits.connects.count > 2), (
+        connects
+    )
