@@ -5,7 +5,6 @@ REST: https://developers.binance.com/docs/derivatives/usds-margined-futures/mark
 Numbers of money are decimal text, ids are integers, times are UNIX milliseconds. Fields that came later than 2021 (`st`,
 `ps`, `nq`, `ap`) are not read: none of them is needed, and old recordings lack them.
 """
-# ruff: noqa: N815 # field names are the venue's
 
 from __future__ import annotations
 
