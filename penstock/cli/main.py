@@ -7,12 +7,10 @@ import json
 import re
 import subprocess
 import sys
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -177,32 +175,13 @@ def check(context: typer.Context) -> None:
 
 @app.command(epilog="Example: `penstock providers --json`")
 def providers(as_json: Json = False) -> None:
-    """List the providers with their channels, schemas and limits."""
-    import providers as folders
+    """List the providers with their channels, schemas, limits, keys, and what they were shown to work against."""
+    from penstock.cli import listing
 
-    infos = [folders.info(name) for name in folders.names()]
     if as_json:
-        rows = [
-            {
-                "name": info.name, "title": info.title, "stream": info.endpoints.stream, "symbols": info.symbols,
-                "schemas": sorted({rule.schema for rule in info.channels}), "publisher_id": info.publisher.publisher_id,
-            }
-            for info in infos
-        ]  # fmt: skip
-        typer.echo(json.dumps(rows))
-        return
-    table = Table("provider", "channel", "stored as", "venue, limits, credentials", box=box.SIMPLE_HEAD, pad_edge=False)
-    for info in infos:
-        connects, messages = info.limits.connects, info.limits.messages
-        facts = [
-            info.title, f"{connects.count} connects in {connects.per_s:g} s",
-            f"{messages.count} messages in {messages.per_s:g} s", *info.credentials,
-        ]  # fmt: skip
-        for n, (rule, fact) in enumerate(zip_longest(info.channels, facts)):
-            stored = (rule.pattern, rule.schema) if rule is not None else ("", "")
-            table.add_row("" if n else info.name, *stored, fact or "")
-        table.add_section()
-    Console().print(table)
+        typer.echo(json.dumps(listing.rows()))
+    else:
+        Console().print(listing.table())
 
 
 def main() -> None:
