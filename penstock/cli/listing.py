@@ -57,8 +57,7 @@ def _facts(info: ProviderInfo) -> list[str]:
     keys = [f"{name} {'✓' if _is_set(name) else '✗'}" for name in info.credentials]
     return [
         info.title,
-        f"✓ {', '.join(info.evidence)}",
-        *(() if "live" in info.evidence else ("✗ live",)),
+        *(f"{'✓' if kind in info.evidence else '✗'} {kind}" for kind in ("simulator", "recordings", "live")),
         _limit(limits.connects, "connects"),
         _limit(limits.messages, "messages"),
         _limit(limits.requests, "requests"),

@@ -50,34 +50,52 @@ class Known(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What one answer taught: instruments new or changed, the states it gave, and the names that cannot be stated."""
+    """What one answer taught: instruments new or changed, those of them whose lot changed (`recounted`), those that are
+    listed no more (their last definition, as deleted), the states it gave, and the names that cannot be stated."""
 
     known: tuple[Known, ...]
+    recounted: tuple[Known, ...]
+    gone: tuple[Known, ...]
     states: tuple[tuple[Known, str], ...]
     refused: tuple[tuple[str, PayloadError], ...]
     ts_event: int
 
 
 class Registry:
-    """Every known instrument by name. `refused` names cannot be stated in DBN exactly; their data is not published."""
+    """Every known instrument by name. `refused` names cannot be stated in DBN exactly; their data is not published.
+
+    An instrument that the answers for its currency list no more has expired or was delisted. It is kept apart: what
+    still comes of it, such as a late trade, is published.
+    """
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
         self.known: dict[str, Known] = {}
         self.refused: set[str] = set()
+        self._gone: dict[str, Known] = {}
         self._names: dict[int, str] = {}
+        self._listed: dict[str, set[str]] = {}
+        self._judged: dict[str, int] = {}
 
-    def learn(self, body: bytes, ts_recv: int) -> Learned:
-        """Take over a public/get_instruments answer. Raises PayloadError, with nothing changed, where it is none.
+    def find(self, name: str) -> Known | None:
+        """The instrument, listed or gone."""
+        return self.known.get(name) or self._gone.get(name)
+
+    def learn(self, body: bytes, ts_recv: int, channel: str = "") -> Learned:
+        """Take over a public/get_instruments answer; those of one `channel` list the same kinds of it. Raises PayloadError, with nothing changed,
+        where it is none.
 
         One instrument that cannot be stated exactly is refused alone: the others of the answer are not its hostages.
+        An answer older than one before it (the other lane's) says nothing of what is listed or gone.
         """
         answer = decode(_BODY, body)
         if answer.result is None:
             error = answer.error.message if answer.error else "nothing"
             raise PayloadError("venue_error", "result", error, "a list of instruments")
+        if not answer.result and self._listed.get(channel):
+            raise PayloadError("no_instruments", "result", "[]", "a list of instruments, as before")
         listed: list[Instrument] = []
-        known, states, refused = [], [], []
+        known, recounted, states, refused = [], [], [], []
         for raw in answer.result:
             try:
                 listed.append(decode(_INSTRUMENT, raw))
@@ -87,17 +105,40 @@ class Registry:
         # Oldest first: where two names hash to one id the older keeps it, on every lane and after every restart.
         listed.sort(key=lambda item: (item.creation_timestamp or 0, item.instrument_name))
         for item in listed:
+            name = item.instrument_name
+            if name in self._gone and ts_event <= self._judged.get(name, 0):
+                continue
+            old = self.known.get(name)
             try:
                 fresh = self._take(item, ts_event, ts_recv)
             except PayloadError as error:
-                refused.append((item.instrument_name, error))
+                refused.append((name, error))
                 continue
             if fresh is not None:
                 known.append(fresh)
+                if old is not None and old.lot != fresh.lot:
+                    recounted.append(fresh)
             if item.state is not None:
-                states.append((self.known[item.instrument_name], item.state))
+                states.append((self.known[name], item.state))
         self.refused.update(name for name, _ in refused)
-        return Learned(tuple(known), tuple(states), tuple(refused), ts_event)
+        names = {item.instrument_name for item in listed} | {name for name, _ in refused}
+        gone = self._missing(channel, names, ts_event, ts_recv)
+        return Learned(tuple(known), tuple(recounted), gone, tuple(states), tuple(refused), ts_event)
+
+    def _missing(self, channel: str, names: set[str], ts_event: int, ts_recv: int) -> tuple[Known, ...]:
+        """What this channel's answers listed before and this one does not."""
+        gone = []
+        for name in sorted(self._listed.get(channel, set()) - names):
+            if (old := self.known.get(name)) is None or ts_event <= self._judged.get(name, 0):
+                continue
+            del self.known[name]
+            self._gone[name] = old
+            self._judged[name] = ts_event
+            gone.append(old._replace(record=old.described.record(ts_event, ts_recv, "D")))
+        for name in names:
+            self._judged[name] = max(ts_event, self._judged.get(name, 0))
+        self._listed[channel] = names
+        return tuple(gone)
 
     def _take(self, item: Instrument, ts_event: int, ts_recv: int) -> Known | None:
         """The instrument if it is new or changed."""
@@ -113,6 +154,7 @@ class Registry:
         except (ValueError, OverflowError) as error:
             raise PayloadError("definition_range", "instrument_name", name, str(error)) from None
         self.refused.discard(name)
+        self._gone.pop(name, None)
         self._names[number_] = name
         self.known[name] = fresh = Known(described, number_, described.lot, record)
         return fresh

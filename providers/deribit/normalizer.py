@@ -21,10 +21,22 @@ from penstock.raw.v1.raw_pb2 import (
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.deribit import states, tickers, trades
 from providers.deribit.books import BookStream
+from providers.deribit.candles import CandleStream
 from providers.deribit.definitions import Known, Registry
-from providers.deribit.events import SCHEMAS, check_names, gap, symbol_of
+from providers.deribit.events import check_channel, check_names, gap, symbol_of
 from providers.deribit.names import currency_of
-from providers.deribit.payloads import BookData, GroupedBookData, InstrumentState, Ticker, Top, Trade, decode
+from providers.deribit.payloads import (
+    BookData,
+    Candle,
+    GroupedBookData,
+    InstrumentState,
+    Notice,
+    Ticker,
+    Top,
+    Trade,
+    decode,
+)
+from providers.deribit.streams import Streams
 
 INSTRUMENTS: Final = "rest/get_instruments/"
 
@@ -42,24 +54,15 @@ class _Control(msgspec.Struct):
     method: str = ""
 
 
-class _Connected(msgspec.Struct):
-    channels: list[str]
-
-
-class _Dropped(msgspec.Struct):
-    first: int
-    last: int
-
-
 _BOOK: Final = msgspec.json.Decoder(_Notification[BookData])
 _GROUPED: Final = msgspec.json.Decoder(_Notification[GroupedBookData])
 _TRADES: Final = msgspec.json.Decoder(_Notification[list[Trade]])
 _TICKER: Final = msgspec.json.Decoder(_Notification[Ticker])
 _QUOTE: Final = msgspec.json.Decoder(_Notification[Top])
 _STATE: Final = msgspec.json.Decoder(_Notification[InstrumentState])
+_CANDLE: Final = msgspec.json.Decoder(_Notification[Candle])
+_NOTICE: Final = msgspec.json.Decoder(_Notification[Notice])
 _CONTROL: Final = msgspec.json.Decoder(_Control)
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
 
 class Normalizer:
@@ -69,11 +72,8 @@ class Normalizer:
         self._publisher = info.publisher
         self._archive = archive
         self._registry = Registry(info.publisher)
-        self._books: dict[str, BookStream] = {}
-        self._trades: dict[str, trades.TradeStream] = {}
-        self._statistics: dict[str, tickers.StatisticsStream] = {}
+        self._streams = Streams(info.publisher)
         self._actions: dict[str, int] = {}
-        self._carried: dict[int, set[str]] = {}
         self._undefined: set[tuple[str, str]] = set()
         self._asked: dict[str, int] = {}
         self._frames: dict[str, Callable[[Envelope], Sequence[Output]]] = {
@@ -82,6 +82,8 @@ class Normalizer:
             "ticker": self._ticker,
             "quote": self._quote,
             "instrument": self._state,
+            "chart": self._candle,
+            "platform_state": self._notice,
         }
 
     def normalize(self, envelope: Envelope) -> Sequence[Output]:
@@ -95,16 +97,17 @@ class Normalizer:
         if self._archive:
             return ()  # the input may be two lanes merged: where one was down the other's frames stand
         if kind == KIND_CONNECTED:
-            self._carried[envelope.connection] = set(decode(_CONNECTED, envelope.payload).channels)
+            self._streams.connected(envelope)
         elif kind == KIND_DISCONNECTED:
-            return self._disconnected(envelope)
+            return self._streams.disconnected(envelope.connection, envelope.ts_recv)
         elif kind == KIND_DROPPED:
-            return self._dropped(envelope)
+            channel = envelope.channel
+            return [Resync(channel)] if channel.startswith(INSTRUMENTS) else self._streams.dropped(envelope)
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
         """See penstock.provider.Normalizer.images."""
-        for stream in self._books.values():
+        for stream in self._streams.books.values():
             if (message := stream.image(ts_recv)) is not None:
                 yield message
 
@@ -117,10 +120,15 @@ class Normalizer:
     # --- frames -------------------------------------------------------------------------------------------------
 
     def _instruments(self, envelope: Envelope) -> Sequence[Output]:
-        learned = self._registry.learn(envelope.payload, envelope.ts_recv)
+        learned = self._registry.learn(envelope.payload, envelope.ts_recv, envelope.channel)
         outputs: list[Output] = [
-            Message("DEFINITION", f"definition.{known.described.raw_symbol}", known.record) for known in learned.known
+            Message("DEFINITION", f"definition.{known.described.raw_symbol}", known.record)
+            for known in (*learned.known, *learned.gone)
         ]
+        for known in learned.recounted:
+            outputs += self._streams.recount(known.described.raw_symbol, envelope.ts_recv)
+        for known in learned.gone:
+            self._streams.end(known.described.raw_symbol)
         for known, state in learned.states:
             # Answers are older than notifications by the time of a request: they only say what is not yet known.
             if known.described.raw_symbol not in self._actions:
@@ -140,10 +148,10 @@ class Normalizer:
             params = decode(_BOOK, envelope.payload).params
         data = params.data
         check_names(channel, params.channel, data.instrument_name)
-        known = self._registry.known.get(data.instrument_name)
+        known = self._registry.find(data.instrument_name)
         if known is None:
             return self._unknown("MBO", channel, data.instrument_name, ts_recv)
-        stream = self._books.get(channel)
+        stream = self._streams.books.get(channel)
         if stream is None or stream.known.lot != known.lot:
             stream = BookStream(self._publisher, known, channel, archive=self._archive)
         if isinstance(data, GroupedBookData) or data.type == "snapshot":
@@ -152,8 +160,8 @@ class Normalizer:
             outputs = stream.change(data, ts_recv)
         else:
             raise PayloadError("shape", "type", data.type, "snapshot or change")
-        self._books[channel] = stream
-        self._carry(envelope)
+        self._streams.books[channel] = stream
+        self._streams.carry(envelope)
         return outputs
 
     def _trade(self, envelope: Envelope) -> Sequence[Output]:
@@ -164,61 +172,84 @@ class Normalizer:
         for item in params.data:
             check_names(envelope.channel, params.channel, item.instrument_name)
             channel = f"trades.{item.instrument_name}.{interval}"
-            known = self._registry.known.get(item.instrument_name)
+            known = self._registry.find(item.instrument_name)
             if known is not None:
                 ready.append((channel, known, trades.read(item, known, self._publisher.publisher_id, envelope.ts_recv)))
         for item in params.data:
-            if item.instrument_name not in self._registry.known:
+            if self._registry.find(item.instrument_name) is None:
                 channel = f"trades.{item.instrument_name}.{interval}"
                 outputs += self._unknown("TRADES", channel, item.instrument_name, envelope.ts_recv)
         ready.sort(key=lambda entry: entry[2].sequence)
         for channel, known, trade in ready:
-            stream = self._trades.get(channel)
+            stream = self._streams.trades.get(channel)
             if stream is None:
                 stream = trades.TradeStream(self._publisher, known, channel, envelope.channel, archive=self._archive)
-                self._trades[channel] = stream
+                self._streams.trades[channel] = stream
             outputs += stream.take(trade)
-        self._carry(envelope)
+        self._streams.carry(envelope)
         return outputs
 
     def _ticker(self, envelope: Envelope) -> Sequence[Output]:
         params = decode(_TICKER, envelope.payload).params
         data, channel, ts_recv = params.data, envelope.channel, envelope.ts_recv
         check_names(channel, params.channel, data.instrument_name)
-        known = self._registry.known.get(data.instrument_name)
+        known = self._registry.find(data.instrument_name)
         if known is None:
             return self._unknown("MBP_1", channel, data.instrument_name, ts_recv)
         ts_event, publisher_id = from_ms(data.timestamp, "timestamp"), self._publisher.publisher_id
         best = tickers.top(data, known, publisher_id, ts_event, ts_recv)
         outputs: list[Output] = [Message("MBP_1", channel, best)]
-        stream = self._statistics.get(channel)
+        stream = self._streams.statistics.get(channel)
         if stream is None:
-            stream = self._statistics[channel] = tickers.StatisticsStream()
+            stream = self._streams.statistics[channel] = tickers.StatisticsStream()
         if content := stream.take(data, known, publisher_id, ts_event, ts_recv):
             outputs.append(Message("STATISTICS", channel, content))
         if data.state is not None:
             outputs += self._status(known, data.state, ts_event, ts_recv)
-        self._carry(envelope)
+        self._streams.carry(envelope)
         return outputs
 
     def _quote(self, envelope: Envelope) -> Sequence[Output]:
         params = decode(_QUOTE, envelope.payload).params
         data, channel, ts_recv = params.data, envelope.channel, envelope.ts_recv
         check_names(channel, params.channel, data.instrument_name)
-        known = self._registry.known.get(data.instrument_name)
+        known = self._registry.find(data.instrument_name)
         if known is None:
             return self._unknown("MBP_1", channel, data.instrument_name, ts_recv)
         ts_event = from_ms(data.timestamp, "timestamp")
         best = tickers.top(data, known, self._publisher.publisher_id, ts_event, ts_recv)
-        self._carry(envelope)
+        self._streams.carry(envelope)
         return [Message("MBP_1", channel, best)]
+
+    def _candle(self, envelope: Envelope) -> Sequence[Output]:
+        channel = envelope.channel
+        name = symbol_of(channel)
+        if name is None or not channel.endswith(".1"):
+            return ()  # bars of other lengths are stored raw and give no record
+        params = decode(_CANDLE, envelope.payload).params
+        check_channel(channel, params.channel)
+        known = self._registry.find(name)
+        if known is None:
+            return self._unknown("OHLCV_1M", channel, name, envelope.ts_recv)
+        stream = self._streams.candles.get(channel)
+        if stream is None:
+            stream = CandleStream()
+        content = stream.take(params.data, known, self._publisher.publisher_id)
+        self._streams.candles[channel] = stream
+        self._streams.carry(envelope)
+        return [Message("OHLCV_1M", channel, content)] if content else ()
+
+    def _notice(self, envelope: Envelope) -> Sequence[Output]:
+        """Maintenance of the platform: each instrument's state says what it means for it, so nothing is published."""
+        check_channel(envelope.channel, decode(_NOTICE, envelope.payload).params.channel)
+        return ()
 
     def _state(self, envelope: Envelope) -> Sequence[Output]:
         params = decode(_STATE, envelope.payload).params
         data = params.data
         check_names(envelope.channel, params.channel, data.instrument_name)
         ts_event = from_ms(data.timestamp, "timestamp")
-        known = self._registry.known.get(data.instrument_name)
+        known = self._registry.find(data.instrument_name)
         if known is None:
             return self._unknown("STATUS", f"status.{data.instrument_name}", data.instrument_name, envelope.ts_recv)
         return self._status(known, data.state, ts_event, envelope.ts_recv)
@@ -249,46 +280,6 @@ class Normalizer:
             return ()
         self._undefined.add((schema, channel))
         return [gap(self._publisher, number, schema, channel, marker, ts_event)]
-
-    def _carry(self, envelope: Envelope) -> None:
-        """Remember which connection a channel comes on: frames may precede the notice that their connection is up."""
-        carried = self._carried.get(envelope.connection)
-        if carried is None:
-            self._carried[envelope.connection] = {envelope.channel}
-        elif envelope.channel not in carried:
-            carried.add(envelope.channel)
-
-    def _disconnected(self, envelope: Envelope) -> Sequence[Output]:
-        """Reconnecting subscribes again, which brings snapshots: nothing to ask for."""
-        lost = self._carried.pop(envelope.connection, set()).difference(*self._carried.values())
-        return [
-            output for channel in sorted(lost) for output in self._doubt(channel, Gap("disconnected"), envelope.ts_recv)
-        ]
-
-    def _dropped(self, envelope: Envelope) -> Sequence[Output]:
-        """No new snapshot comes by itself: books and definitions are asked for."""
-        channel, ts_recv = envelope.channel, envelope.ts_recv
-        content = decode(_DROPPED, envelope.payload)
-        if channel.startswith(INSTRUMENTS):
-            return [Resync(channel)]
-        outputs = self._doubt(channel, Gap("dropped", content.first, content.last), ts_recv)
-        if channel.startswith("book."):
-            stream = self._books.get(channel)
-            outputs += [Resync(channel)] if stream is None else stream.ask(ts_recv)
-        return outputs
-
-    def _doubt(self, channel: str, marker: Gap, ts_event: int) -> list[Output]:
-        """Declare a loss on everything that is published from a venue channel."""
-        if (stream := self._books.get(channel)) is not None:
-            return stream.doubt(marker, ts_event)
-        symbol = symbol_of(channel)
-        if symbol is None:
-            return [
-                trades_of.doubt(marker, ts_event) for trades_of in self._trades.values() if trades_of.source == channel
-            ]
-        number = instrument_id(self._publisher.provider, symbol)
-        schemas = SCHEMAS[channel.partition(".")[0]]
-        return [gap(self._publisher, number, schema, channel, marker, ts_event) for schema in schemas]
 
 
 def _control(envelope: Envelope) -> Sequence[Output]:

@@ -150,6 +150,43 @@ class InstrumentState(msgspec.Struct):
     instrument_name: str
 
 
+class Candle(msgspec.Struct, gc=False):
+    """The data of `chart.trades.<instrument>.<resolution>`: the present candle, each time it changes.
+
+    https://docs.deribit.com/subscriptions/market-data/charttradesinstrument_nameresolution
+
+        {"volume":0.02120555,"tick":1654079340000,"open":31595.5,"low":31595.5,"high":31595.5,"cost":670.0,
+         "close":31595.5}
+
+    `tick` is its start; `volume` is in the base currency, `cost` the same in the quote currency (dollars for inverse).
+    """
+
+    tick: Id
+    open: msgspec.Raw
+    high: msgspec.Raw
+    low: msgspec.Raw
+    close: msgspec.Raw
+    volume: msgspec.Raw
+    cost: msgspec.Raw
+
+
+class Notice(msgspec.Struct):
+    """The data of `platform_state` and of `platform_state.public_methods_state`, either field or both missing.
+
+    https://docs.deribit.com/subscriptions/platform/platform_state
+    https://docs.deribit.com/subscriptions/platform/platform_statepublic_methods_state
+
+        {"price_index":"sol_usdc","locked":true}
+        {"maintenance":true}
+        {"allow_unauthenticated_public_requests":true}
+    """
+
+    price_index: str | None = None
+    locked: bool | None = None
+    maintenance: bool | None = None
+    allow_unauthenticated_public_requests: bool | None = None
+
+
 class RpcError(msgspec.Struct):
     """https://docs.deribit.com/articles/errors: {"code":13004,"message":"invalid_credentials"}"""
 

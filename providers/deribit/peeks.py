@@ -13,6 +13,7 @@ from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
 _MAX_CHANNEL: Final = 256
 _PLAIN_CHANNEL: Final = re.compile(r"[!-~]+")
 _CHANNEL: Final = re.compile(rb'"channel"\s*:\s*"([^"\\]*)"')
+_TICK: Final = re.compile(rb'"tick"\s*:\s*([0-9]{1,16})')
 _TIMESTAMP: Final = re.compile(rb'"timestamp"\s*:\s*([0-9]{1,16})')
 _US_OUT: Final = re.compile(rb'"usOut"\s*:\s*([0-9]{1,19})')
 _SEQUENCES: Final = {
@@ -47,9 +48,12 @@ def _channel(name: bytes) -> str:
 
 
 def event_time(channel: str, payload: bytes) -> int:
-    """The first `timestamp` of a notification, milliseconds; `usOut` of all else. In UNIX ns, 0 where there is none."""
+    """The first `timestamp` of a notification, milliseconds (of candles their start); `usOut` of all else. In UNIX ns, 0
+    where there is none."""
     if channel.startswith(REST) or channel == CONTROL:
         return _digits(_US_OUT, payload, NS_PER_US)
+    if channel.startswith("chart."):
+        return _digits(_TICK, payload, NS_PER_MS)
     start = payload.find(b'"timestamp"')
     if start < 0:
         return 0

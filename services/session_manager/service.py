@@ -99,7 +99,9 @@ class Service:
                     self._definitions.want()
                 continue
             # The newest connection that holds the channel is the one that stays, when two do.
-            holders = [one for one in self.live.values() if channel in one.subscriptions.acknowledged]
+            # A subscription may be of more than one instrument, which then is the part behind its name.
+            names = {channel, channel.rpartition(".")[0]}
+            holders = [one for one in self.live.values() if names.intersection(one.subscriptions.acknowledged)]
             if holders:
                 max(holders, key=lambda one: one.number).resync(channel)
 
