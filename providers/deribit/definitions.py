@@ -14,7 +14,7 @@ from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, FUTURE_SPREAD, OPTION_SPREAD, PUT, SPOT, instrument_id
 from penstock.instruments import Instrument as Described
 from penstock.publishers import Publisher
-from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
+from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S, NS_PER_US
 from providers.deribit.numbers import price
 from providers.deribit.payloads import Instrument, InstrumentName, Instruments, decode
 
@@ -33,6 +33,9 @@ _CLASSES: Final[dict[str | None, Any]] = {
     "call": CALL, "put": PUT, "future": FUTURE, "spot": SPOT, "future_combo": FUTURE_SPREAD, "option_combo": OPTION_SPREAD,
 }  # fmt: skip
 _SUBTYPES: Final = {"reversed": "INV", "linear": "LIN"}
+
+
+_CLOCKS_DIFFER_NS: Final = 3600 * NS_PER_S
 
 
 class Known(NamedTuple):
@@ -82,8 +85,8 @@ class Registry:
         return self.known.get(name) or self._gone.get(name)
 
     def learn(self, body: bytes, ts_recv: int, channel: str = "") -> Learned:
-        """Take over a public/get_instruments answer; those of one `channel` list the same kinds of it. Raises PayloadError, with nothing changed,
-        where it is none.
+        """Take over a public/get_instruments answer. What answers of the same `channel` listed before and this one does
+        not is gone; without a channel nothing is. Raises PayloadError, with nothing changed, where it is no such answer.
 
         One instrument that cannot be stated exactly is refused alone: the others of the answer are not its hostages.
         An answer older than one before it (the other lane's) says nothing of what is listed or gone.
@@ -102,11 +105,13 @@ class Registry:
             except PayloadError as error:
                 refused.append((decode(_NAMED, raw).instrument_name, error))
         ts_event = answer.usOut * NS_PER_US if 0 < answer.usOut <= MAX_NS // NS_PER_US else ts_recv
+        # One absurd time must not make every answer after it look old.
+        at = ts_event if abs(ts_event - ts_recv) <= _CLOCKS_DIFFER_NS else ts_recv
         # Oldest first: where two names hash to one id the older keeps it, on every lane and after every restart.
         listed.sort(key=lambda item: (item.creation_timestamp or 0, item.instrument_name))
         for item in listed:
             name = item.instrument_name
-            if name in self._gone and ts_event <= self._judged.get(name, 0):
+            if at < self._judged.get(name, 0) or (name in self._gone and at == self._judged[name]):
                 continue
             old = self.known.get(name)
             try:
@@ -122,21 +127,21 @@ class Registry:
                 states.append((self.known[name], item.state))
         self.refused.update(name for name, _ in refused)
         names = {item.instrument_name for item in listed} | {name for name, _ in refused}
-        gone = self._missing(channel, names, ts_event, ts_recv)
+        gone = self._missing(channel, names, at, ts_recv) if channel else ()
         return Learned(tuple(known), tuple(recounted), gone, tuple(states), tuple(refused), ts_event)
 
-    def _missing(self, channel: str, names: set[str], ts_event: int, ts_recv: int) -> tuple[Known, ...]:
-        """What this channel's answers listed before and this one does not."""
+    def _missing(self, channel: str, names: set[str], at: int, ts_recv: int) -> tuple[Known, ...]:
+        """What this channel's answers listed before and this one, of the time `at` (ns), does not."""
         gone = []
         for name in sorted(self._listed.get(channel, set()) - names):
-            if (old := self.known.get(name)) is None or ts_event <= self._judged.get(name, 0):
+            if (old := self.known.get(name)) is None or at <= self._judged.get(name, 0):
                 continue
             del self.known[name]
             self._gone[name] = old
-            self._judged[name] = ts_event
-            gone.append(old._replace(record=old.described.record(ts_event, ts_recv, "D")))
+            self._judged[name] = at
+            gone.append(old._replace(record=old.described.record(at, ts_recv, "D")))
         for name in names:
-            self._judged[name] = max(ts_event, self._judged.get(name, 0))
+            self._judged[name] = max(at, self._judged.get(name, 0))
         self._listed[channel] = names
         return tuple(gone)
 
