@@ -47,11 +47,12 @@ class Update(NamedTuple):
     changes: list[Change]
 
     def follows(self, snapshot: int) -> bool:
-        """Whether a book of update `snapshot` is continued by this one, which is not contained in it.
+        """Whether a book of update `snapshot` is continued by this one, which does not end before it.
 
-        The venue asks for `U` <= `lastUpdateId`. What it means is that no update of the symbol lies between, and since `pu`
-        is the one before, that is so exactly where it is not after the snapshot: also on a quiet market, where `pu` is
-        `lastUpdateId`, and where that is an id between two updates.
+        The venue asks for `U` <= `lastUpdateId`: no update of the symbol may lie between. `pu` is the update before, so
+        that is the case exactly where `pu` is not after the snapshot: also on a quiet market, where both are the same,
+        and where `lastUpdateId` is an id between two updates. One that ends with the snapshot is used as well: it may
+        name levels farther from the top than a snapshot has.
         """
         return self.previous <= snapshot
 
@@ -104,7 +105,7 @@ class Depth(Stream):
         last, ts_event = snapshot.lastUpdateId, from_ms(snapshot.T, "T")
         if self.synchronized:
             return ()
-        newer = [update for update in self._waiting if update.last > last]
+        newer = [update for update in self._waiting if update.last >= last]
         if newer and not newer[0].follows(last):
             return self._ask(ts_recv)
         data = self.book.replace(bids.items(), asks.items(), ts_event, ts_recv, last)
@@ -157,7 +158,7 @@ class Depth(Stream):
             return self._wait(update, ts_recv)
         last = self._last
         if update.previous != last:
-            if update.last <= self._snapshot or update.last in self._recent:
+            if update.last < self._snapshot or update.last in self._recent:
                 return ()
             if last != self._snapshot or not update.follows(last):
                 data = self._apply(update, ts_recv, F_MAYBE_BAD_BOOK)
