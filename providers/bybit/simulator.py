@@ -1,0 +1,315 @@
+"""Bybit over the simulated market: one WebSocket path per category, and the REST answers a session needs.
+
+What it does and refuses is what README.md says of the real venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+import msgspec
+from aiohttp import web
+
+from penstock import clock
+from providers.bybit import wire
+from providers.bybit.names import CATEGORIES, KINDS, topic_of
+from simulator import ledger
+from simulator.captures import Frame
+from simulator.conflation import Conflation, Window
+from simulator.connection import Connection
+from simulator.ledger import Ledger
+from simulator.market import ONE, Event, Listing
+from simulator.venue import Router, Venue
+
+_FIRST_U: Final = 15_076_952
+_FIRST_SEQ: Final = 753_843_911_359  # beyond 32 bits, as the real ones are
+_TICKS_PER_WINDOW: Final = 2  # of 50 ms
+_NS_PER_MS: Final = 1_000_000
+_SPOT_ARGS: Final = 10
+_DEPTHS: Final = ("200", "1")
+
+__all__ = ["Simulator", "acknowledge", "symbols_in"]
+
+
+class _Request(msgspec.Struct):
+    """A client's frame."""
+
+    op: str
+    args: list[Any] = []
+    req_id: str = ""
+
+
+_REQUEST: Final = msgspec.json.Decoder(_Request)
+
+
+def acknowledge(text: str) -> list[str]:
+    """What the venue answers to a client's frame, everything granted: for replaying a recording."""
+    try:
+        request = _REQUEST.decode(text)
+    except msgspec.DecodeError:
+        return [wire.reply("", "", "error:bad request", success=False)]
+    return [wire.reply(request.op, request.req_id, "pong" if request.op == "ping" else "")]
+
+
+def symbols_in(frames: Sequence[Frame]) -> list[str]:
+    """The instruments of a recording: a frame's own words and the category of its connection."""
+    from providers.bybit.peeks import channel_on  # the peeks are of no use to the simulator itself
+
+    topics = {topic_of(channel_on(frame.url)(frame.payload)) for frame in frames}
+    return sorted(
+        {topic.instrument for topic in topics if topic and (topic.category, topic.kind) != ("option", "publicTrade")}
+    )
+
+
+@dataclass(slots=True)
+class _Instrument:
+    """One listing's ids and what its tickers last said. `u` counts the messages of its book, `seq` its events."""
+
+    listing: Listing
+    category: str
+    u: int
+    seq: int
+    ts_ms: int
+    best: tuple[tuple[int, int], tuple[int, int]]
+    top_u: int = _FIRST_U
+    moved: bool = False
+    said: dict[str, str] = field(default_factory=dict)
+
+    def channel(self, topic: str) -> str:
+        return f"{self.category}.{topic}.{wire.symbol_of(self.listing)}"
+
+
+class Simulator(Venue):
+    """See simulator.venue."""
+
+    name: ClassVar[str] = "bybit"
+
+    def __init__(self, seed: int, ledger_file: Ledger) -> None:
+        super().__init__(seed, ledger_file)
+        self._ticks = 0
+        self._windows = Conflation()
+        self._instruments = {
+            listing.symbol: _Instrument(
+                listing, wire.category_of(listing), _FIRST_U, _FIRST_SEQ, 0, self.market.best(listing.symbol)
+            )
+            for listing in self.market.listings
+        }
+        self._by_name = {(one.category, wire.symbol_of(one.listing)): one for one in self._instruments.values()}
+
+    def listings(self) -> list[Listing]:
+        return [
+            Listing("BTCUSDT-LINEAR", "BTC", "USDT", ONE // 10, ONE // 1000, 60_000 * ONE, "perpetual"),
+            Listing("ETHUSDT-LINEAR", "ETH", "USDT", ONE // 100, ONE // 100, 3_000 * ONE, "perpetual"),
+            Listing("BTCUSDT-SPOT", "BTC", "USDT", ONE // 10, ONE // 1_000_000, 60_000 * ONE),
+            Listing("BTCUSD-INVERSE", "BTC", "USD", ONE // 2, ONE, 60_000 * ONE, "perpetual"),
+        ]
+
+    def routes(self, router: Router) -> None:
+        for category in CATEGORIES:
+            router.stream(f"/v5/public/{category}")
+        router.get("/v5/market/instruments-info", self._instruments_info)
+        router.get("/v5/market/orderbook", self._orderbook)
+        router.get("/v5/system/status", self._system_status)
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    async def on_text(self, connection: Connection, text: str) -> None:
+        category = connection.request.path.rpartition("/")[2]
+        try:
+            request = _REQUEST.decode(text)
+        except msgspec.DecodeError:
+            connection.send(wire.reply("", "", "error:bad request", success=False))
+            return
+        if request.op == "ping":
+            connection.send(wire.reply("ping", request.req_id, "pong"))
+        elif request.op in {"subscribe", "unsubscribe"}:
+            self._topics(connection, category, request)
+        else:
+            connection.send(wire.reply(request.op, request.req_id, "error:unknown op", success=False))
+
+    def _topics(self, connection: Connection, category: str, request: _Request) -> None:
+        if category == "spot" and len(request.args) > _SPOT_ARGS:
+            connection.send(wire.reply(request.op, request.req_id, "args size >10", success=False))
+            return
+        channels = [f"{category}.{topic}" for topic in request.args]
+        if unknown := [channel for channel in channels if not self._exists(channel)]:
+            text = f"error:handler not found,topic:{unknown[0].partition('.')[2]}"
+            connection.send(wire.reply(request.op, request.req_id, text, success=False))
+            return
+        if request.op == "unsubscribe":
+            for channel in channels:
+                self.unsubscribe(connection, channel)
+            connection.send(wire.reply(request.op, request.req_id))
+            return
+        if taken := [channel for channel in channels if channel in connection.subscriptions]:
+            text = f"error:already subscribed,topic:{taken[0].partition('.')[2]}"
+            connection.send(wire.reply(request.op, request.req_id, text, success=False))
+            return
+        # What is due to those already subscribed goes out first, so that a snapshot stands between two windows.
+        self._close_windows()
+        for channel in channels:
+            self.subscribe(connection, channel)
+        connection.send(wire.reply(request.op, request.req_id))
+        for channel in channels:
+            self._first(connection, channel)
+
+    def _exists(self, channel: str) -> bool:
+        topic = topic_of(channel)
+        if topic is None or topic.kind not in KINDS or (topic.category, topic.symbol) not in self._by_name:
+            return False
+        if topic.kind == "orderbook":
+            return topic.variant in _DEPTHS
+        if topic.kind == "kline":
+            return topic.variant == "1"
+        return topic.kind != "allLiquidation" or topic.category in {"linear", "inverse"}
+
+    def _first(self, connection: Connection, channel: str) -> None:
+        """What a subscription starts with: the book, the best prices, the ticker."""
+        topic = topic_of(channel)
+        assert topic is not None
+        state = self._by_name[topic.category, topic.symbol]
+        name = channel.partition(".")[2]
+        if topic.kind == "orderbook":
+            if topic.variant == "1":
+                self.snapshot(connection, channel, self._top(state))
+                return
+            levels = self.market.book(state.listing.symbol)
+            text = wire.book(name, "snapshot", topic.symbol, *levels, state.u, state.seq, state.ts_ms, state.ts_ms)
+            self.snapshot(connection, channel, text)
+        elif topic.kind == "tickers":
+            texts = wire.ticker_texts(state.listing, self._figures(state), state.best, state.ts_ms)
+            self.snapshot(connection, channel, wire.ticker(name, "snapshot", texts, state.seq, state.ts_ms))
+
+    # --- the market ---------------------------------------------------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        state = self._instruments[event.listing.symbol]
+        state.ts_ms, state.moved = wire.milliseconds(event.ts_ns), True
+        state.seq += 1 + len(event.changes)  # a cross sequence counts more than what is published
+        self._windows.add(event)
+        if event.fills:
+            channel = state.channel("publicTrade")
+            texts = [wire.trade(event.listing, state.ts_ms, fill, state.seq) for fill in event.fills]
+            entries = [
+                ledger.trade(
+                    event.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, fill.price, fill.quantity, fill.aggressor
+                )
+                for fill in event.fills
+            ]
+            self.broadcast(channel, wire.trades(channel.partition(".")[2], state.ts_ms, texts), *entries)
+        best = self.market.best(event.listing.symbol)
+        if best != state.best:
+            state.best = best
+            state.top_u += 1
+            top = ledger.top(event.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, *best)
+            self.broadcast(state.channel("orderbook.1"), self._top(state), top)
+
+    def _top(self, state: _Instrument) -> str:
+        symbol = wire.symbol_of(state.listing)
+        bid, ask = state.best
+        topic = f"orderbook.1.{symbol}"
+        return wire.book(topic, "snapshot", symbol, [bid], [ask], state.top_u, state.seq, state.ts_ms, state.ts_ms)
+
+    def on_tick(self, now_ns: int) -> None:
+        del now_ns
+        self._ticks += 1
+        if self._ticks % _TICKS_PER_WINDOW == 0:
+            self._close_windows()
+            for state in self._instruments.values():
+                self._tick_ticker(state)
+
+    def on_reset(self) -> None:
+        """The service restarts: `u` begins anew, the matching engine's sequence goes on."""
+        for state in self._instruments.values():
+            state.u = state.top_u = 1
+            state.seq += 1_000_000
+            state.said = {}
+
+    def _close_windows(self) -> None:
+        """Publish what the 100 ms books owe."""
+        if self.stopped:
+            return
+        for window in self._windows.take():
+            self._close_book(window, self._instruments[window.listing.symbol])
+
+    def _close_book(self, window: Window, state: _Instrument) -> None:
+        changes = [change for change in window.changes if change.quantity or change.existed]
+        if not changes:
+            return
+        state.u += 1
+        channel, symbol = state.channel("orderbook.200"), wire.symbol_of(window.listing)
+        entry = ledger.book(window.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, changes)
+        text = ""
+        if self.wanted(channel):
+            topic = channel.partition(".")[2]
+            bids, asks = wire.sides(changes)
+            text = wire.book(topic, "delta", symbol, bids, asks, state.u, state.seq, state.ts_ms, state.ts_ms)
+        self.broadcast(channel, text, entry)
+
+    def _tick_ticker(self, state: _Instrument) -> None:
+        """Derivatives send what changed, spot everything."""
+        if not state.moved:
+            return
+        state.moved = False
+        symbol, ts_event = state.listing.symbol, state.ts_ms * _NS_PER_MS
+        figures, channel = self._figures(state), state.channel("tickers")
+        texts = wire.ticker_texts(state.listing, figures, state.best, state.ts_ms)
+        kind, said = "snapshot", texts
+        entries = [ledger.statistics(symbol, ts_event, state.seq, wire.ticker_values(state.category, figures))]
+        if state.category != "spot":
+            kind, said = "delta", _changed(state.said, texts)
+            entries.append(ledger.top(symbol, ts_event, state.seq, *state.best))
+        state.said = texts
+        self.broadcast(channel, wire.ticker(channel.partition(".")[2], kind, said, state.seq, state.ts_ms), *entries)
+
+    def _figures(self, state: _Instrument) -> Any:
+        return self.market.statistics(state.listing.symbol)
+
+    # --- REST ---------------------------------------------------------------------------------------------------------
+
+    async def _instruments_info(self, request: web.Request) -> web.Response:
+        category, symbol = request.query.get("category", ""), request.query.get("symbol")
+        if category not in CATEGORIES:
+            return _answer(wire.answer({}, _now_ms(), 10001, "Illegal category"))
+        listed = [
+            wire.instrument(state.listing, number)
+            for number, ((own, name), state) in enumerate(self._by_name.items(), 1)
+            if own == category and symbol in {None, name}
+        ]
+        return _answer(wire.answer({"category": category, "list": listed, "nextPageCursor": ""}, _now_ms()))
+
+    async def _orderbook(self, request: web.Request) -> web.Response:
+        state = self._by_name.get((request.query.get("category", ""), request.query.get("symbol", "")))
+        limit = request.query.get("limit", "25")
+        if state is None or not limit.isdecimal():
+            return _answer(wire.answer({}, _now_ms(), 10001, "Not supported symbols"))
+        bids, asks = self.market.book(state.listing.symbol)
+        levels = [[[wire.decimal(part) for part in level] for level in side[: int(limit)]] for side in (bids, asks)]
+        result = {
+            "s": wire.symbol_of(state.listing), "b": levels[0], "a": levels[1], "ts": state.ts_ms, "u": state.u,
+            "seq": state.seq, "cts": state.ts_ms,
+        }  # fmt: skip
+        return _answer(wire.answer(result, _now_ms()))
+
+    async def _system_status(self, request: web.Request) -> web.Response:
+        del request
+        return _answer(wire.answer({"list": []}, _now_ms(), text=""))
+
+
+def _changed(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
+    """The fields of a delta; the two of a side of the book come together, as in the venue's own."""
+    changed = {name: text for name, text in now.items() if before.get(name) != text or name == "symbol"}
+    for side in ("bid1", "ask1"):
+        if any(name.startswith(side) for name in changed):
+            changed |= {name: text for name, text in now.items() if name.startswith(side)}
+    return changed
+
+
+def _now_ms() -> int:
+    return wire.milliseconds(clock.time_ns())
+
+
+def _answer(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json")
