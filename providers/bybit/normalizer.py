@@ -36,6 +36,8 @@ from providers.bybit.tops import TopStream
 from providers.bybit.trades import LiquidationStream, TradeStream
 
 STATUS: Final = "rest/status"
+OLD_INSTRUMENTS: Final = "rest/symbols"
+"""GET /v2/public/symbols, the instrument list of the API before v5."""
 
 
 class _Control(msgspec.Struct):
@@ -201,6 +203,8 @@ class Normalizer:
         if channel == SYSTEM_STATUS:
             system = decode(_SYSTEM, envelope.payload)
             return self._catalogue.maintenance(system.data, from_ms(system.ts, "ts"), envelope.ts_recv)
+        if channel == OLD_INSTRUMENTS:
+            raise PayloadError("retired_api", "channel", channel, "a call of the v5 API: older ones are out of scope")
         if channel.startswith(REST):
             decode(_CONTROL, envelope.payload)
             return ()

@@ -15,12 +15,13 @@ from aiohttp import web
 from penstock import clock
 from providers.bybit import wire
 from providers.bybit.names import CATEGORIES, KINDS, topic_of
+from providers.bybit.peeks import channel_on
 from simulator import ledger
 from simulator.captures import Frame
 from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Ledger
-from simulator.market import ONE, Event, Listing
+from simulator.market import ONE, Event, Listing, Statistics, decimal
 from simulator.venue import Router, Venue
 
 _FIRST_U: Final = 15_076_952
@@ -55,8 +56,6 @@ def acknowledge(text: str) -> list[str]:
 
 def symbols_in(frames: Sequence[Frame]) -> list[str]:
     """The instruments of a recording: a frame's own words and the category of its connection."""
-    from providers.bybit.peeks import channel_on  # the peeks are of no use to the simulator itself
-
     topics = {topic_of(channel_on(frame.url)(frame.payload)) for frame in frames}
     return sorted(
         {topic.instrument for topic in topics if topic and (topic.category, topic.kind) != ("option", "publicTrade")}
@@ -149,6 +148,8 @@ class Simulator(Venue):
             return
         # What is due to those already subscribed goes out first, so that a snapshot stands between two windows.
         self._close_windows()
+        for state in self._instruments.values():
+            self._tick_ticker(state)
         for channel in channels:
             self.subscribe(connection, channel)
         connection.send(wire.reply(request.op, request.req_id))
@@ -250,7 +251,7 @@ class Simulator(Venue):
 
     def _tick_ticker(self, state: _Instrument) -> None:
         """Derivatives send what changed, spot everything."""
-        if not state.moved:
+        if not state.moved or self.stopped:
             return
         state.moved = False
         symbol, ts_event = state.listing.symbol, state.ts_ms * _NS_PER_MS
@@ -260,11 +261,12 @@ class Simulator(Venue):
         entries = [ledger.statistics(symbol, ts_event, state.seq, wire.ticker_values(state.category, figures))]
         if state.category != "spot":
             kind, said = "delta", _changed(state.said, texts)
-            entries.append(ledger.top(symbol, ts_event, state.seq, *state.best))
+            if "bid1Price" in said or "ask1Price" in said:
+                entries.append(ledger.top(symbol, ts_event, state.seq, *state.best))
         state.said = texts
         self.broadcast(channel, wire.ticker(channel.partition(".")[2], kind, said, state.seq, state.ts_ms), *entries)
 
-    def _figures(self, state: _Instrument) -> Any:
+    def _figures(self, state: _Instrument) -> Statistics:
         return self.market.statistics(state.listing.symbol)
 
     # --- REST ---------------------------------------------------------------------------------------------------------
@@ -286,7 +288,7 @@ class Simulator(Venue):
         if state is None or not limit.isdecimal():
             return _answer(wire.answer({}, _now_ms(), 10001, "Not supported symbols"))
         bids, asks = self.market.book(state.listing.symbol)
-        levels = [[[wire.decimal(part) for part in level] for level in side[: int(limit)]] for side in (bids, asks)]
+        levels = [[[decimal(part) for part in level] for level in side[: int(limit)]] for side in (bids, asks)]
         result = {
             "s": wire.symbol_of(state.listing), "b": levels[0], "a": levels[1], "ts": state.ts_ms, "u": state.u,
             "seq": state.seq, "cts": state.ts_ms,
