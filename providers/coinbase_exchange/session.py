@@ -77,8 +77,11 @@ class Session:
         self._words = (HEARTBEAT, MATCHES, TICKER, self._book)
         room = max(1, (info.limits.channels_per_connection // 2 - 1) // len(self._words))
         self._plans = tuple(
-            Plan(endpoints.stream, (STATUS, *(f"{word}.{product}" for word in self._words for product in products)))
-            for products in batched(dict.fromkeys(symbols), room)
+            Plan(
+                endpoints.stream,
+                (*(() if number else (STATUS,)), *(f"{word}.{name}" for word in self._words for name in products)),
+            )
+            for number, products in enumerate(batched(dict.fromkeys(symbols), room))
         )
         self._probed: dict[Plan, int] = {}
         self._audited: dict[Plan, tuple[int, int]] = {}
@@ -96,12 +99,13 @@ class Session:
         return self._plans
 
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
-        """One subscribe message per channel, so that a refusal is of one channel."""
+        """One subscribe message per channel, so that a refusal is of one channel; `status` is for all products."""
         self._now_ns = now_ns
         self._again[plan] = {}
         self._audited[plan] = (now_ns, 0)
         products = _products(plan)
-        return [self._send("subscribe", word, products if word != STATUS else ()) for word in (STATUS, *self._words)]
+        subscribing = [self._send("subscribe", word, products) for word in self._words]
+        return [self._send("subscribe", STATUS, ()), *subscribing] if STATUS in plan.channels else subscribing
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:
         """Answers and errors. Raises PayloadError for what is neither."""
