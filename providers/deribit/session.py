@@ -34,6 +34,11 @@ from providers.deribit.peeks import change_id_of
 CHANNELS_PER_CALL: Final = 500
 """Channels in one subscribe call: the venue charges by the call, and names no limit; 500 is what others use."""
 
+NOTICES: Final = ("platform_state", "platform_state.public_methods_state")
+"""Maintenance of the platform, and whether it serves the unauthenticated. They are stored and nothing is done about them:
+the venue itself refuses calls with codes that pass (RETRYABLE) or ends the connection, and a probe that it answers
+with an error proves nothing, so that silence during maintenance is no alarm."""
+
 HEARTBEAT_S: Final = 10
 """The shortest interval public/set_heartbeat takes."""
 
@@ -160,9 +165,15 @@ class Session:
     def _make_plans(self, limit: int) -> list[Plan]:
         interval = "raw" if self._credentials is not None else "100ms"
         states = dict.fromkeys(f"instrument.state.{kind_of(name)}.{currency_of(name)}" for name in self._symbols)
-        groups = [tuple(states)] if self._symbols else []
+        groups = [(*NOTICES, *states)] if self._symbols else []
         groups += [
-            (f"trades.{name}.{interval}", f"book.{name}.{interval}", f"ticker.{name}.{interval}", f"quote.{name}")
+            (
+                f"trades.{name}.{interval}",
+                f"book.{name}.{interval}",
+                f"ticker.{name}.{interval}",
+                f"quote.{name}",
+                f"chart.trades.{name}.1",
+            )
             for name in self._symbols
         ]
         plans: list[tuple[str, ...]] = []

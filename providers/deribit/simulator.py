@@ -6,13 +6,13 @@ What it does and refuses is what README.md says of the real venue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import msgspec
 from aiohttp import web
 
 from providers.deribit import rpc, wire
+from providers.deribit.listing import Instrument
 from providers.deribit.offline import offline
 from providers.deribit.rpc import Client, Request, acknowledge
 from simulator import ledger
@@ -26,6 +26,7 @@ _FIRST_CHANGE_ID: Final = 45_176_552_517  # beyond 32 bits, as the real ones are
 _FIRST_TRADE_ID: Final = 403_691_824
 _TICKS_PER_WINDOW: Final = 2  # of 50 ms
 _NS_PER_MS: Final = 1_000_000
+_MS_PER_MINUTE: Final = 60_000
 _INTERVALS: Final = ("raw", "100ms")
 
 __all__ = ["Simulator", "acknowledge", "definitions_for"]
@@ -35,22 +36,6 @@ def definitions_for(symbols: list[str]) -> dict[str, str]:
     """REST path → body, for recordings that lack definitions."""
     bodies = list(offline(symbols).values())
     return {"/api/v2/public/get_instruments": bodies[0].decode()} if bodies else {}
-
-
-@dataclass(slots=True)
-class _Instrument:
-    """One listing's ids. `raw`: the ledger follows the raw channels, else those of 100 ms; never both, as one
-    trade is one line. Changes only between windows."""
-
-    listing: Listing
-    change_id: int
-    window_id: int
-    ts_ms: int
-    best: tuple[tuple[int, int], tuple[int, int]]
-    raw: bool = False
-    moved: bool = True
-    trades: list[str] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
 
 
 class Simulator(Venue):
@@ -67,7 +52,7 @@ class Simulator(Venue):
         self._windows = Conflation()
         self._clients: dict[int, Client] = {}
         self._instruments = {
-            listing.symbol: _Instrument(listing, self._change_id, self._change_id, 0, self.market.best(listing.symbol))
+            listing.symbol: Instrument(listing, self._change_id, self._change_id, 0, self.market.best(listing.symbol))
             for listing in self.market.listings
         }
 
@@ -133,6 +118,10 @@ class Simulator(Venue):
         kind, *rest = channel.split(".")
         if kind == "instrument":
             return len(rest) == 3 and rest[0] == "state"
+        if kind == "platform_state":
+            return rest in ([], ["public_methods_state"])
+        if kind == "chart":
+            return len(rest) == 3 and rest[0] == "trades" and rest[1] in self._instruments and rest[2] == "1"
         if not rest or rest[0] not in self._instruments:
             return False
         if kind == "quote":
@@ -181,7 +170,7 @@ class Simulator(Venue):
             top = ledger.top(symbol, state.ts_ms * _NS_PER_MS, 0, *best)
             self.broadcast(channel_of_quotes, wire.quote(channel_of_quotes, symbol, state.ts_ms, *best), top)
 
-    def _trades(self, event: Event, state: _Instrument) -> tuple[list[str], list[Entry]]:
+    def _trades(self, event: Event, state: Instrument) -> tuple[list[str], list[Entry]]:
         if not event.fills:
             return [], []
         symbol, figures = event.listing.symbol, self.market.statistics(event.listing.symbol)
@@ -190,6 +179,8 @@ class Simulator(Venue):
             self._trade_id += 1
             texts.append(wire.trade(event.listing, state.ts_ms, self._trade_id, fill, figures))
             ts_event = state.ts_ms * _NS_PER_MS
+            state.candle.roll(state.ts_ms // _MS_PER_MINUTE, fill.price)
+            state.candle.add(fill.price, fill.quantity)
             entries.append(ledger.trade(symbol, ts_event, fill.trade_id, fill.price, fill.quantity, fill.aggressor))
         return texts, entries
 
@@ -200,6 +191,7 @@ class Simulator(Venue):
             self._follow()
             for state in self._instruments.values():
                 self._tick_ticker(state)
+                self._tick_candle(state, now_ns)
         for number, client in list(self._clients.items()):
             client.beat(self.connections[number], now_ns)
 
@@ -216,7 +208,7 @@ class Simulator(Venue):
                 channel = f"trades.{window.listing.symbol}.100ms"
                 self.broadcast(channel, _list(channel, texts), *entries)
 
-    def _close_book(self, window: Window, state: _Instrument) -> None:
+    def _close_book(self, window: Window, state: Instrument) -> None:
         # A level that came and went within the window is not told of. Where that leaves nothing the message is sent
         # all the same: its ids are what the next one refers to.
         changes = [change for change in window.changes if change.quantity or change.existed]
@@ -225,7 +217,7 @@ class Simulator(Venue):
         self._publish_book(f"book.{symbol}.100ms", state, previous, changes, *(() if state.raw else (entry,)))
 
     def _publish_book(
-        self, channel: str, state: _Instrument, previous: int, changes: Sequence[LevelChange], *entries: Entry
+        self, channel: str, state: Instrument, previous: int, changes: Sequence[LevelChange], *entries: Entry
     ) -> None:
         symbol, text = state.listing.symbol, ""
         if self.wanted(channel):
@@ -237,7 +229,7 @@ class Simulator(Venue):
         for symbol, state in self._instruments.items():
             state.raw = self.wanted(f"book.{symbol}.raw") or self.wanted(f"trades.{symbol}.raw")
 
-    def _tick_ticker(self, state: _Instrument) -> None:
+    def _tick_ticker(self, state: Instrument) -> None:
         if not state.moved:
             return
         state.moved = False
@@ -254,7 +246,19 @@ class Simulator(Venue):
             if entries or not self.stopped:
                 self.broadcast(channel, wire.notification(channel, data), *entries)
 
-    def _ticker(self, state: _Instrument) -> str:
+    def _tick_candle(self, state: Instrument, now_ns: int) -> None:
+        candle, channel = state.candle, f"chart.trades.{state.listing.symbol}.1"
+        candle.roll(now_ns // (_MS_PER_MINUTE * _NS_PER_MS), self.market.statistics(state.listing.symbol).last)
+        if candle.changed and not self.stopped:
+            candle.changed = False
+            if self.wanted(channel):
+                self.broadcast(channel, self._candle(channel, state))
+
+    def _candle(self, channel: str, state: Instrument) -> str:
+        candle = state.candle
+        return wire.candle(channel, candle.minute, candle.figures, candle.volume, candle.coins)
+
+    def _ticker(self, state: Instrument) -> str:
         return wire.ticker(state.listing.symbol, state.ts_ms, *state.best, self.market.statistics(state.listing.symbol))
 
     # --- REST -----------------------------------------------------------------------------------------------------

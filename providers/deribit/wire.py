@@ -92,6 +92,16 @@ def quote(channel: str, symbol: str, timestamp: int, bid: tuple[int, int], ask: 
     return notification(channel, f'{{"timestamp":{timestamp},"instrument_name":"{symbol}",{_best(bid, ask)}}}')
 
 
+def candle(channel: str, minute: int, figures: tuple[int, int, int, int], volume: int, coins: int) -> str:
+    """A `chart.trades.*.1` message: `minute` since 1970, `figures` open, high, low, close."""
+    first, high, low, last = (decimal(value, 1) for value in figures)
+    return notification(
+        channel,
+        f'{{"volume":{decimal(coins, 1)},"tick":{minute * 60_000},"open":{first},"low":{low},"high":{high},'
+        f'"cost":{decimal(volume, 1)},"close":{last}}}',
+    )
+
+
 def _best(bid: tuple[int, int], ask: tuple[int, int]) -> str:
     return (
         f'"best_bid_price":{decimal(bid[0], 1)},"best_bid_amount":{decimal(bid[1], 1)},'

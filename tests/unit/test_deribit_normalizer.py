@@ -675,3 +675,183 @@ def test_a_level_at_price_zero_is_refused_but_on_a_combo() -> None:
     name = COMBO["instrument_name"]
     outputs = feed.book(1, None, {("B", 0.0): 10.0}, channel=f"book.{name}.raw", instrument_name=name)
     assert [record.price for record in content(outputs, "MBO")][1:] == [0]
+
+
+# --- candles ------------------------------------------------------------------------------------------------------
+
+CHART = "chart.trades.BTC-PERPETUAL.1"
+MINUTE = 60_000
+
+
+def candle(minute: int, **more: Any) -> dict[str, Any]:
+    return {
+        "tick": 1_699_999_980_000 + minute * MINUTE, "open": 60000.5, "high": 60010.0, "low": 59990.0, "close": 60001.0,
+        "volume": 0.0005, "cost": 30.0,
+    } | more  # fmt: skip
+
+
+def test_a_candle_is_published_when_the_next_one_begins() -> None:
+    """With what its last message said, its start as time, and the volume in lots of dollars."""
+    feed = Feed(PERPETUAL)
+    assert feed.data(CHART, candle(0)) == []
+    assert feed.data(CHART, candle(0, high=60020.0, cost=50.0)) == []
+    (message,) = feed.data(CHART, candle(1, cost=0.0, volume=0.0))
+    (bar,) = decoded(message)
+    assert (message.schema, message.channel, bar.ts_event) == ("OHLCV_1M", CHART, 1_699_999_980 * SECOND)
+    assert [bar.open, bar.high, bar.low, bar.close] == [
+        60000_500000000, 60020_000000000, 59990_000000000, 60001_000000000,
+    ]  # fmt: skip
+    assert bar.volume == 5
+    (quiet,) = feed.data(CHART, candle(2))
+    assert decoded(quiet)[0].volume == 0
+
+
+def test_late_copies_of_a_candle_change_nothing() -> None:
+    """The other lane's: of the minute before, or of this one with less volume."""
+    feed = Feed(PERPETUAL, archive=True)
+    feed.data(CHART, candle(1, cost=50.0))
+    assert feed.data(CHART, candle(0, cost=90.0)) == []
+    assert feed.data(CHART, candle(1, cost=30.0)) == []
+    (message,) = feed.data(CHART, candle(2))
+    assert decoded(message)[0].volume == 5
+    assert feed.data(CHART, candle(1, cost=70.0)) == []
+    assert len(feed.data(CHART, candle(3))) == 1
+
+
+def test_a_candle_that_may_lack_its_last_trades_is_not_published() -> None:
+    """After a loss the minute counts again with its next message, which is whole; without one it is declared only."""
+    feed = Feed(PERPETUAL)
+    feed.data(CHART, candle(0))
+    lost = feed.envelope("session", b'{"reason":"x"}', KIND_DISCONNECTED)
+    assert gaps(lost) == [("OHLCV_1M", Gap("disconnected"))]
+    assert feed.data(CHART, candle(1)) == []
+    assert len(feed.data(CHART, candle(2))) == 1
+    feed.envelope("session", b'{"reason":"x"}', KIND_DISCONNECTED)
+    feed.data(CHART, candle(2, cost=80.0))
+    (message,) = feed.data(CHART, candle(3))
+    assert decoded(message)[0].volume == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"open": 0.0}, "zero_price"),
+        ({"cost": 35.0}, "not_whole_lots"),
+        ({"close": None}, "number_format"),
+        ({"high": -1.0}, "number_format"),
+        ({"tick": "x"}, "shape"),
+    ],
+)
+def test_a_candle_that_cannot_be_exact_is_refused(change: dict[str, Any], reason: str) -> None:
+    """And changes nothing."""
+    feed = Feed(PERPETUAL)
+    feed.data(CHART, candle(0))
+    with pytest.raises(PayloadError) as refusal:
+        feed.data(CHART, candle(0) | change)
+    assert refusal.value.reason == reason
+    assert len(feed.data(CHART, candle(1))) == 1
+
+
+def test_candles_of_other_lengths_and_notices_give_no_record() -> None:
+    """They are stored raw; a notice that is none is refused."""
+    feed = Feed(PERPETUAL)
+    assert feed.data("chart.trades.BTC-PERPETUAL.3", candle(0)) == []
+    assert feed.data("platform_state", {"maintenance": True}) == []
+    assert feed.data("platform_state", {"price_index": "sol_usdc", "locked": True}) == []
+    assert feed.data("platform_state.public_methods_state", {"allow_unauthenticated_public_requests": False}) == []
+    with pytest.raises(PayloadError):
+        feed.data("platform_state", {"maintenance": "maybe"})
+
+
+# --- instruments that come and go -----------------------------------------------------------------------------------
+
+
+class Lists(Feed):
+    """Lists of one currency, each a minute after the one before."""
+
+    def __init__(self, *instruments: dict[str, Any]) -> None:
+        super().__init__()
+        self.out_us = self.ts_recv // 1000
+        self.define(*instruments)
+
+    def define(self, *instruments: dict[str, Any], seconds: int = 60) -> list[Output]:
+        self.ts_recv += seconds * SECOND
+        self.out_us += seconds * 1_000_000
+        body = {"jsonrpc": "2.0", "result": instruments, "usOut": self.out_us}
+        return self.envelope("rest/get_instruments/BTC", json.dumps(body).encode(), connection=0)
+
+
+def updates(outputs: Sequence[Output]) -> list[tuple[str, str]]:
+    """(instrument, A, M or D) of each definition."""
+    return [(r.raw_symbol, str(r.security_update_action)) for r in content(outputs, "DEFINITION")]
+
+
+def test_a_listing_is_defined_before_its_first_price() -> None:
+    """A new instrument's state asks for the list; its data flows once the list has it."""
+    feed = Lists(PERPETUAL)
+    state = {"timestamp": 5, "state": "created", "instrument_name": OPTION["instrument_name"]}
+    outputs = feed.data("instrument.state.option.BTC", state)
+    assert resyncs(outputs) == ["rest/get_instruments/BTC"]
+    assert updates(feed.define(PERPETUAL, OPTION)) == [("BTC-27DEC24-100000-C", "A")]
+    name = OPTION["instrument_name"]
+    outputs = feed.book(1, None, {("B", 0.05): 1.0}, channel=f"book.{name}.raw", instrument_name=name)
+    assert not gaps(outputs)
+    assert content(outputs, "MBO")
+
+
+def test_an_expired_instrument_is_deleted_and_its_late_trades_are_published() -> None:
+    """D when the list has it no more: no image and no definition for late joiners. Listed again it is added again."""
+    feed = Lists(PERPETUAL, OPTION)
+    name = OPTION["instrument_name"]
+    feed.book(1, None, {("B", 0.05): 1.0}, channel=f"book.{name}.raw", instrument_name=name)
+    assert len(list(feed.normalizer.images(1))) == 1
+    assert updates(feed.define(PERPETUAL)) == [(name, "D")]
+    assert updates(feed.define(PERPETUAL)) == []
+    assert list(feed.normalizer.images(1)) == []
+    assert [message.channel for message in feed.normalizer.definitions(1)] == ["definition.BTC-PERPETUAL"]
+    late = feed.data(f"trades.{name}.raw", [trade(1, instrument_name=name, amount=0.5)])
+    assert [record.size for record in content(late, "TRADES")] == [5]
+    assert not gaps(late)
+    assert updates(feed.define(PERPETUAL, OPTION)) == [(name, "A")]
+    assert len(list(feed.normalizer.definitions(1))) == 2
+
+
+def test_lists_that_prove_nothing_delete_nothing() -> None:
+    """An older answer (the other lane's), an empty one, an error, another currency's, an absurd time."""
+    feed = Lists(PERPETUAL, OPTION)
+    assert feed.define(PERPETUAL, seconds=-30) == []
+    feed.ts_recv += 60 * SECOND
+    for body, reason in ((b'{"result":[]}', "no_instruments"), (b'{"error":{"code":11051}}', "venue_error")):
+        with pytest.raises(PayloadError) as refusal:
+            feed.envelope("rest/get_instruments/BTC", body, connection=0)
+        assert refusal.value.reason == reason
+    body = json.dumps({"result": [COMBO], "usOut": feed.ts_recv // 1000}).encode()
+    assert updates(feed.envelope("rest/get_instruments/USDC", body, connection=0)) == [(COMBO["instrument_name"], "A")]
+    assert len(list(feed.normalizer.definitions(1))) == 3
+    body = json.dumps({"result": [PERPETUAL, OPTION], "usOut": 2**62 // 1000}).encode()
+    assert feed.envelope("rest/get_instruments/BTC", body, connection=0) == []
+    feed.ts_recv += 60 * SECOND
+    assert updates(feed.define(PERPETUAL, seconds=300)) == [(OPTION["instrument_name"], "D")]
+
+
+def test_a_new_tick_modifies_and_a_new_lot_begins_anew() -> None:
+    """M for both. Sizes in old lots say nothing any more: every channel of the instrument, and no other, is declared, and a
+    snapshot of its book asked for."""
+    eth = PERPETUAL | {"instrument_name": "ETH-PERPETUAL", "base_currency": "ETH", "instrument_id": 2}
+    feed = Lists(PERPETUAL, eth)
+    feed.book(1, None, {("B", 1.0): 10.0})
+    feed.book(1, None, {("B", 1.0): 10.0}, channel="book.ETH-PERPETUAL.raw", instrument_name="ETH-PERPETUAL")
+    feed.data(TRADES, [trade(1)])
+    feed.data(TICKER, ticker())
+    assert updates(outputs := feed.define(PERPETUAL | {"tick_size": 1.0}, eth)) == [("BTC-PERPETUAL", "M")]
+    assert not gaps(outputs)
+    assert not gaps(feed.book(2, 1, {("B", 1.0): 20.0}))
+    outputs = feed.define(PERPETUAL | {"min_trade_amount": 1.0}, eth)
+    assert updates(outputs) == [("BTC-PERPETUAL", "M")]
+    assert [schema for schema, marker in gaps(outputs)] == ["MBO", "MBP_1", "STATISTICS", "TRADES"]
+    assert {marker for _, marker in gaps(outputs)} == {Gap("definition")}
+    assert resyncs(outputs) == [BOOK]
+    outputs = feed.book(3, None, {("B", 1.0): 25.0})
+    assert [record.size for record in content(outputs, "MBO")][1:] == [25]
+    assert not gaps(outputs)
+    assert len(list(feed.normalizer.images(1))) == 2

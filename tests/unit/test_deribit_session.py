@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -31,11 +32,12 @@ from penstock.provider import (
     Subscribed,
 )
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
-from providers.deribit import payloads
+from providers.deribit import payloads, wire
 from providers.deribit.normalizer import Normalizer
 from providers.deribit.session import CHANNELS_PER_CALL, Session
 from providers.deribit.simulator import Simulator, acknowledge
 from simulator.ledger import Ledger
+from simulator.market import ONE, Fill
 from simulator.server import Server
 
 INFO = providers.info("deribit")
@@ -65,10 +67,11 @@ def test_without_credentials_it_takes_the_100ms_channels_at_once() -> None:
     made, plan = session("BTC-PERPETUAL", "SOL_USDC-PERPETUAL")
     assert plan.url == "wss://www.deribit.com/ws/api/v2"
     assert plan.channels == (
+        "platform_state", "platform_state.public_methods_state",
         "instrument.state.future.BTC", "instrument.state.future.USDC", "trades.BTC-PERPETUAL.100ms",
-        "book.BTC-PERPETUAL.100ms", "ticker.BTC-PERPETUAL.100ms", "quote.BTC-PERPETUAL",
+        "book.BTC-PERPETUAL.100ms", "ticker.BTC-PERPETUAL.100ms", "quote.BTC-PERPETUAL", "chart.trades.BTC-PERPETUAL.1",
         "trades.SOL_USDC-PERPETUAL.100ms", "book.SOL_USDC-PERPETUAL.100ms", "ticker.SOL_USDC-PERPETUAL.100ms",
-        "quote.SOL_USDC-PERPETUAL",
+        "quote.SOL_USDC-PERPETUAL", "chart.trades.SOL_USDC-PERPETUAL.1",
     )  # fmt: skip
     heartbeat, subscribe = calls(made.opened(plan, NOW))
     assert (heartbeat["method"], heartbeat["params"]) == ("public/set_heartbeat", {"interval": 10})
@@ -173,9 +176,9 @@ def test_many_symbols_are_split_over_connections_and_calls() -> None:
     made, _ = session(*symbols)
     plans = made.plans()
     limit = INFO.limits.channels_per_connection
-    assert [len(plan.channels) <= limit for plan in plans] == [True] * 4
+    assert [len(plan.channels) <= limit for plan in plans] == [True] * 5
     channels = Counter(channel for plan in plans for channel in plan.channels)
-    assert len(channels) == 1 + 4 * len(symbols)
+    assert len(channels) == 3 + 5 * len(symbols)
     assert set(channels.values()) == {1}
     for plan in plans:
         made.opened(plan, NOW)
@@ -210,6 +213,22 @@ def test_a_probe_compares_change_ids_of_each_book_in_turn() -> None:
         assert made.behind("book.X.raw", frame, body) is expected
     assert made.behind("book.X.raw", None, answers[1][0])
     assert not made.behind("trades.X.raw", None, answers[1][0])
+
+
+def test_maintenance_is_no_alarm() -> None:
+    """What the venue answers meanwhile proves nothing, and passes: a probe is not ahead, a call is tried again."""
+    made, plan = session("BTC-PERPETUAL")
+    body = b'{"jsonrpc":"2.0","error":{"code":11051,"message":"system_maintenance"}}'
+    frame = b'{"params":{"channel":"book.BTC-PERPETUAL.100ms","data":{"change_id":99}}}'
+    assert not made.behind("book.BTC-PERPETUAL.100ms", frame, body)
+    (_, subscribe) = calls(made.opened(plan, NOW))
+    refusal = {"jsonrpc": "2.0", "id": subscribe["id"], "error": {"code": 11051, "message": "system_maintenance"}}
+    assert [type(action) for action in made.received(plan, json.dumps(refusal).encode(), NOW)] == [Reconnect]
+    notice = (
+        b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"platform_state","data":{"maintenance":true}}}'
+    )
+    assert INFO.schema_of(payloads.channel_of(notice)) == "SYSTEM"  # neither data nor a reply: it is stored
+    assert {"platform_state", "platform_state.public_methods_state"} <= set(plan.channels)
 
 
 def test_the_replay_server_can_acknowledge_recorded_subscriptions() -> None:
@@ -319,6 +338,62 @@ async def test_the_simulated_venue_is_read_without_a_gap(tmp_path: Path, credent
         assert all(lane.published(schema) for schema in ("DEFINITION", "STATUS", "STATISTICS", "MBP_1"))
         rows = list(trades_of(ledger))
         assert len(rows) == len({row[:2] for row in rows})
+
+
+async def test_the_simulated_venue_sends_candles_that_its_ledger_adds_up_to(tmp_path: Path) -> None:
+    """Each finished minute has the volume, the extremes and the last price of its trades; quiet ones have none."""
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        simulator = Simulator(5, ledger)
+        feed = Normalizer(INFO)
+        connection = Wire()
+        listed = wire.reply(None, [wire.instrument(listing, 1) for listing in simulator.market.listings])
+        feed.normalize(
+            Envelope(ts_recv=1, channel="rest/get_instruments/any", kind=KIND_FRAME, payload=listed.encode())
+        )
+        channel = "chart.trades.BTC-PERPETUAL.1"
+        simulator.subscribe(connection, channel)  # type: ignore[arg-type]
+        at, bars = 1_700_000_000 * 10**9, []
+        trades: dict[int, list[Fill]] = {}
+        for step in range(9000):
+            at += 20_000_000
+            if step < 6000:
+                event = simulator.market.step(at)
+                simulator.on_event(event)
+                if event.listing.symbol == "BTC-PERPETUAL":
+                    minute = event.ts_ns // 60_000_000_000
+                    trades.setdefault(minute, []).extend(event.fills)
+            simulator.on_tick(at)
+            for payload in connection.taken():
+                envelope = Envelope(ts_recv=at, connection=1, channel=channel, kind=KIND_FRAME, payload=payload)
+                outputs = feed.normalize(envelope)
+                bars += [message for message in outputs if isinstance(message, Message)]
+        assert len(bars) == 3
+        for message in bars:
+            assert (message.schema, message.channel) == ("OHLCV_1M", channel)
+            start, *prices, volume = struct.unpack("<QqqqqQ", message.data[8:])
+            fills = trades.get(start // 60_000_000_000, [])
+            assert volume * 10 * ONE == sum(fill.quantity for fill in fills)
+            paid = [fill.price for fill in fills] or [prices[3]]
+            assert prices == [paid[0], max(paid), min(paid), paid[-1]]
+        assert struct.unpack("<Q", bars[-1].data[48:]) == (0,) or len(trades) == 3
+
+
+class Wire:
+    """Takes what the venue sends to one connection."""
+
+    number, closed = 1, False
+
+    def __init__(self) -> None:
+        self.subscriptions: set[str] = set()
+        self._frames: list[bytes] = []
+
+    def deliver(self, channel: str, framed: bytes, entry: int) -> None:
+        del channel, entry
+        self._frames.append(framed[framed.index(b"{") :])
+
+    def taken(self) -> list[bytes]:
+        frames, self._frames = self._frames, []
+        return frames
 
 
 async def test_a_dropped_book_message_is_declared_and_repaired(tmp_path: Path) -> None:
