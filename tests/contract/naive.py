@@ -122,6 +122,12 @@ class Book:
         """Lots at a price."""
         return self._levels.get((side, price), 0)
 
+    def crossed(self) -> bool:
+        """Somebody bids more than somebody asks."""
+        bids = [price for side, price in self._levels if side == "B"]
+        asks = [price for side, price in self._levels if side == "A"]
+        return bool(bids and asks) and max(bids) > min(asks)
+
     def levels(self, lot: Decimal) -> tuple[Levels, Levels]:
         """Bids and asks: price → quantity in the venue's unit."""
         bids, asks = (

@@ -412,8 +412,9 @@ class VenueLoop:
                 return f"{channel} {name}: {len(mine)} levels for {len(truth)}, {len(wrong)} wrong: {sorted(wrong)[:3]}"
         return ""
 
-    def published_trades(self) -> list[tuple[str, str, Decimal, Decimal, str]]:
-        """Every trade of the ledger: (channel, symbol, price, quantity, side)."""
+    def published_trades(self, *, received: bool = False) -> list[tuple[str, str, Decimal, Decimal, str]]:
+        """Every trade of the ledger, or only those that were on their way to somebody: (channel, symbol, price,
+        quantity, side)."""
         self._ledger.flush()
         entries = map(json.loads, self.ledger_path.read_text().splitlines())
         return [
@@ -425,5 +426,5 @@ class VenueLoop:
                 entry["side"],
             )
             for entry in entries
-            if entry.get("schema") == "TRADES"
+            if entry.get("schema") == "TRADES" and (entry["receivers"] or not received)
         ]
