@@ -1,9 +1,9 @@
-"""One client's WebSocket connection, as a venue sees it: subscriptions, a bounded way out, and its faults."""
+"""One client's connection, as a venue sees it: subscriptions, a bounded way out, and its faults."""
 
 from __future__ import annotations
 
 import struct
-from asyncio import Transport
+from asyncio import BaseTransport, Transport
 from typing import Final
 
 from aiohttp import web
@@ -34,11 +34,17 @@ class Connection:
     nothing ever waits for a client. They leave with the next `Venue.flush`, which runs after every callback.
     """
 
-    def __init__(self, number: int, request: web.Request, record: Record, entries: list[int]) -> None:
+    def __init__(
+        self,
+        number: int,
+        request: web.Request | None,
+        record: Record,
+        entries: list[int],
+        transport: BaseTransport | None = None,
+    ) -> None:
         self.number = number
         """Counts the venue's connections from 1."""
-        self.request = request
-        """The upgrade request: path, query, headers."""
+        self._request = request
         self.opened_ns = clock.monotonic_ns()
         self.pong_ns = self.opened_ns
         """When the client's last pong arrived, monotonic ns."""
@@ -46,10 +52,23 @@ class Connection:
         """Channels by `Venue.subscribe`; read it, do not change it."""
         self.closed = False
         self.tampering = Tampering(record)
-        self._transport = request.transport if isinstance(request.transport, Transport) else None
+        transport = transport if request is None else request.transport
+        self._transport = transport if isinstance(transport, Transport) else None
         self._queue: list[bytes] = []
         self._last_entry = entries
         self._counter = -1
+
+    @property
+    def request(self) -> web.Request:
+        """The upgrade request: path, query, headers. Raises LookupError where the connection is no WebSocket."""
+        if self._request is None:
+            raise LookupError(f"connection {self.number} has no upgrade request")
+        return self._request
+
+    @staticmethod
+    def framed(payload: bytes, opcode: int = _TEXT) -> bytes:
+        """What goes over the wire for a frame of this kind; b"" where the protocol has none."""
+        return frame(payload, opcode)
 
     def count(self) -> int:
         """0, 1, 2, …: for venues that number the messages of a connection."""
@@ -58,7 +77,7 @@ class Connection:
 
     def send(self, text: str | bytes) -> None:
         """A frame that carries no market data: acknowledgements, heartbeats, errors."""
-        framed = frame(text.encode() if isinstance(text, str) else text)
+        framed = self.framed(text.encode() if isinstance(text, str) else text)
         if self.tampering.active:
             self._queue.extend(self.tampering.control(framed, self._last_entry[0]))
         else:
@@ -73,15 +92,15 @@ class Connection:
 
     def ping(self, payload: bytes = b"") -> None:
         """A WebSocket ping; the answer shows in `pong_ns`."""
-        self._queue.append(frame(payload, _PING))
+        self._queue.append(self.framed(payload, _PING))
 
     def pong(self, payload: bytes) -> None:
-        self._queue.append(frame(payload, _PONG))
+        self._queue.append(self.framed(payload, _PONG))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Send what is queued and a close frame, then end the TCP connection without waiting for the client's."""
         if not self.closed:
-            self._queue.append(frame(struct.pack("!H", code) + reason.encode(), _CLOSE))
+            self._queue.append(self.framed(struct.pack("!H", code) + reason.encode(), _CLOSE))
             self.flush()
             self.closed = True
             if self._transport is not None:
@@ -104,3 +123,11 @@ class Connection:
             transport.write(b"".join(self._queue))
             self._queue.clear()
         return transport.get_write_buffer_size()
+
+
+class RawConnection(Connection):
+    """A connection without frames of its own, such as bare TCP: what is sent goes out byte for byte."""
+
+    @staticmethod
+    def framed(payload: bytes, opcode: int = _TEXT) -> bytes:
+        return payload if opcode == _TEXT else b""

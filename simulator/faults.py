@@ -16,7 +16,7 @@ from aiohttp import web
 
 from penstock import clock
 from simulator.connection import Connection
-from simulator.tampering import PER_FRAME, Armed, claim, garbage
+from simulator.tampering import PER_FRAME, Armed, claim
 
 if TYPE_CHECKING:
     from simulator.venue import Venue
@@ -107,7 +107,7 @@ class Faults:
             channel, sample = self._venue.sample(connection, fault.channel)
             for number in range(fault.count):
                 self._venue.record_fault("garbage", channel, connection.number)
-                connection.send(garbage(sample, number))
+                connection.send(self._venue.garbage(sample, number))
         else:
             self._venue.record_fault("close", "*", connection.number)
             self._venue.flush()

@@ -64,7 +64,7 @@ class Server:
         host = f"127.0.0.1:{self._runner.addresses[0][1]}"
         return {
             name: {
-                "stream": f"ws://{host}/{name}{venue.stream_path}",
+                "stream": await venue.listen() or f"ws://{host}/{name}{venue.stream_path}",
                 "rest": f"http://{host}/{name}",
                 "symbols": [listing.symbol for listing in venue.market.listings],
             }
@@ -75,6 +75,7 @@ class Server:
         """Send what is queued, close every connection and stop listening."""
         await self._drained()
         for venue in self._venues.values():
+            await venue.unlisten()
             for connection in list(venue.connections.values()):
                 connection.close(1001, "server shutdown")
         if self._runner is not None:

@@ -26,6 +26,7 @@ whether or not anybody listens. A REST snapshot handler asks `self.loses_snapsho
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -35,10 +36,11 @@ from typing import ClassVar
 from aiohttp import WSMsgType, web
 
 from penstock import clock
-from simulator.connection import SLOW_BYTES, Connection, frame
+from simulator.connection import SLOW_BYTES, Connection
 from simulator.faults import Faults
 from simulator.ledger import Entry, Ledger
 from simulator.market import Event, Listing, Market, decimal
+from simulator.tampering import garbage
 from simulator.traffic import Traffic
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,6 +79,7 @@ class Venue(ABC):
 
     name: ClassVar[str]
     stream_path: ClassVar[str] = ""
+    connection_type: ClassVar[type[Connection]] = Connection
 
     def __init__(self, seed: int, ledger: Ledger) -> None:
         self.market = Market(self.listings(), f"{seed}/{self.name}")
@@ -125,6 +128,10 @@ class Venue(ABC):
     def on_reset(self) -> None:  # noqa: B027 # a hook
         """The venue restarts after maintenance: ids may jump here where the real one's do. Connections are closed."""
 
+    def garbage(self, sample: bytes, number: int) -> bytes:
+        """What a garbage fault sends, made of a real payload; kinds take turns by `number`."""
+        return garbage(sample, number)
+
     # --- what a provider calls ------------------------------------------------------------------------------------
 
     def subscribe(self, connection: Connection, channel: str) -> None:
@@ -162,7 +169,7 @@ class Venue(ABC):
                 self._deliver(connection, channel, text(connection), line)
             return
         payload = self._samples[channel] = text.encode() if isinstance(text, str) else text
-        framed = frame(payload)
+        framed = self.connection_type.framed(payload)
         for connection in receivers.values():
             connection.deliver(channel, framed, line)
 
@@ -208,6 +215,13 @@ class Venue(ABC):
                 most = max(most, behind)
         return most
 
+    async def listen(self) -> str:
+        """Start a listener of the venue's own and return its URL; "" where the server's paths are all it has."""
+        return ""
+
+    async def unlisten(self) -> None:  # noqa: B027 # a hook
+        """Accept nobody any more."""
+
     async def accept(self, request: web.Request) -> web.StreamResponse:
         """Serve one WebSocket connection until it ends."""
         self.traffic.add("connect", 0, request.path_qs)
@@ -237,14 +251,15 @@ class Venue(ABC):
         elif kind is WSMsgType.PONG:
             connection.pong_ns = clock.monotonic_ns()
 
-    def _open(self, request: web.Request) -> Connection:
+    def _open(self, request: web.Request | None, transport: asyncio.BaseTransport | None = None) -> Connection:
         self._opened += 1
         number = self._opened
 
         def record(kind: str, channel: str, entry: int) -> None:
             self.record_fault(kind, channel, number, entry)
 
-        connection = self.connections[number] = Connection(number, request, record, self._last_entry)
+        connection = self.connection_type(number, request, record, self._last_entry, transport)
+        self.connections[number] = connection
         self._ledger.write({"connection": number, "provider": self._segment, "state": "open"})
         return connection
 
@@ -262,4 +277,4 @@ class Venue(ABC):
 
     def _deliver(self, connection: Connection, channel: str, text: str | bytes, line: int) -> None:
         payload = self._samples[channel] = text.encode() if isinstance(text, str) else text
-        connection.deliver(channel, frame(payload), line)
+        connection.deliver(channel, connection.framed(payload), line)
