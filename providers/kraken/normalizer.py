@@ -24,7 +24,7 @@ from providers.kraken.books import BookStream
 from providers.kraken.definitions import Known, Learned, Registry
 from providers.kraken.events import SCHEMAS, gap, symbol_of
 from providers.kraken.level3 import OrderStream
-from providers.kraken.payloads import Control, decode
+from providers.kraken.payloads import Control, System, decode
 from providers.kraken.peeks import is_v1
 
 ASSET_PAIRS: Final = "rest/AssetPairs"
@@ -46,6 +46,7 @@ class _Dropped(msgspec.Struct):
 
 
 _CONTROL: Final = msgspec.json.Decoder(Control)
+_SYSTEM: Final = msgspec.json.Decoder(System)
 _CONNECTED: Final = msgspec.json.Decoder(_Connected)
 _DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
@@ -176,9 +177,10 @@ class Normalizer:
             raise PayloadError("unknown_frame", "channel", envelope.payload[-64:], "a channel of README.md")
         frame = decode(_CONTROL, envelope.payload)
         if frame.channel == "status" and frame.data:
-            self._system = frame.data[0].system
+            self._system = decode(_SYSTEM, frame.data[0]).system
             return self._statuses(self._registry.known.values(), envelope.ts_recv)
-        if not (frame.method or frame.channel == "heartbeat" or frame.event in _V1_EVENTS):
+        nothing = frame.channel in SCHEMAS and not frame.data  # no trade yet, no candle yet
+        if not (frame.method or frame.channel == "heartbeat" or frame.event in _V1_EVENTS or nothing):
             raise PayloadError("unknown_frame", "channel", frame.channel or frame.event, "a channel of README.md")
         return ()
 

@@ -233,7 +233,7 @@ class Control(msgspec.Struct):
     error: str = ""
     symbol: str = ""
     result: Result | None = None
-    data: list[System] = []
+    data: list[msgspec.Raw] = []
 
 
 def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:

@@ -56,7 +56,7 @@ PING_NS: Final = 20 * NS_PER_S
 
 PUBLIC_HOST, LEVEL3_HOST = "://ws.kraken.com", "://ws-l3.kraken.com"
 
-_TOKEN: Final = "KRAKEN_WS_TOKEN"
+_TOKEN: Final = "KRAKEN_WS_TOKEN"  # noqa: S105 # the name of the variable
 _TOO_FAST: Final = "Exceeded msg rate"
 _CONTROL: Final = msgspec.json.Decoder(Control)
 
@@ -124,17 +124,17 @@ class Session:
             return () if reply.success else [_rejected(reply.method, reply.error)]
         assert reply.req_id is not None
         if not reply.success:
-            # Something of the request was refused: which, only its text may say. The others are answered for themselves.
-            return [_rejected(f"{reply.method} {reply.symbol}", reply.error)]
+            # One symbol of the request, or where none is named all of it; the others are answered for themselves.
+            answered = {
+                channel for channel in call.channels if not reply.symbol or channel.endswith(f".{reply.symbol}")
+            }
+            _settle(state, reply.req_id, call, answered)
+            return [_rejected(f"{reply.method} {reply.symbol}".rstrip(), reply.error)]
         result = reply.result
         channel = "" if result is None else f"{result.channel}.{result.symbol}" if result.symbol else result.channel
         if channel not in call.channels:
             return ()
-        waiting = call.channels - {channel}
-        if waiting:
-            state.calls[reply.req_id] = _Call(call.method, waiting)
-        else:
-            del state.calls[reply.req_id]
+        _settle(state, reply.req_id, call, {channel})
         if call.method == "unsubscribe":
             return [self._ask(state, "subscribe", (channel,))]
         return [Subscribed((channel,))]
@@ -238,6 +238,15 @@ def _newest(body: bytes) -> int | None:
     """The highest trade_id of a REST Trades answer; None where it has none. Raises PayloadError."""
     rows = [decode(_ROWS, raw) for key, raw in decode(_TRADES, body).result.items() if key != "last"]
     return max((row[6] for part in rows for row in part), default=None)
+
+
+def _settle(state: _Connection, number: int, call: _Call, answered: set[str]) -> None:
+    """What still waits for an answer to a request."""
+    waiting = call.channels - answered
+    if waiting:
+        state.calls[number] = _Call(call.method, waiting)
+    else:
+        del state.calls[number]
 
 
 def _send(body: dict[str, object], *, secret: bool = False) -> Send:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
@@ -15,7 +16,28 @@ from simulator.market import Fill, Listing, Statistics, decimal
 QTY_DECIMALS: Final = 8
 DEPTH: Final = 10
 
+MINUTE_NS: Final = 60_000_000_000
+
 Levels = Sequence[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Bar:
+    """A candle of one minute so far; prices and volume at 1e-9."""
+
+    begin_ns: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int = 0
+    trades: int = 0
+
+    def add(self, fill: Fill) -> None:
+        """Count a trade in."""
+        self.high, self.low, self.close = max(self.high, fill.price), min(self.low, fill.price), fill.price
+        self.volume += fill.quantity
+        self.trades += 1
 
 
 def price_decimals(listing: Listing) -> int:
@@ -118,11 +140,11 @@ def order(event: str, name: str, price: int, quantity: int, ts_ns: int) -> str:
     )
 
 
-def trade(symbol: str, ts_ns: int, fill: Fill) -> str:
+def trade(symbol: str, ts_ns: int, trade_id: int, fill: Fill) -> str:
     """An element of a `trade` message."""
     return (
         f'{{"symbol":"{symbol}","side":"{fill.aggressor}","price":{number(fill.price)},"qty":{number(fill.quantity)},'
-        f'"ord_type":"market","trade_id":{fill.trade_id},"timestamp":"{iso(ts_ns)}"}}'
+        f'"ord_type":"market","trade_id":{trade_id},"timestamp":"{iso(ts_ns)}"}}'
     )
 
 
@@ -147,6 +169,34 @@ def ticker_values(figures: Statistics) -> dict[str, int]:
         "last": figures.last, "volume": figures.volume, "vwap": vwap(figures), "low": figures.low, "high": figures.high,
         "change": figures.last - figures.open,
     }  # fmt: skip
+
+
+def candle(symbol: str, bar: Bar) -> str:
+    """An element of an `ohlc` message; its `timestamp` is the end."""
+    return (
+        f'{{"symbol":"{symbol}","open":{number(bar.open)},"high":{number(bar.high)},"low":{number(bar.low)},'
+        f'"close":{number(bar.close)},"trades":{bar.trades},"volume":{number(bar.volume)},"vwap":{number(bar.close)},'
+        f'"interval_begin":"{iso(bar.begin_ns, 9)}","interval":1,"timestamp":"{iso(bar.begin_ns + MINUTE_NS)}"}}'
+    )
+
+
+def asset_pair(listing: Listing, name: str) -> dict[str, object]:
+    """A value of the result of REST AssetPairs; `name` is the pair's altname."""
+    base, quote = name[: len(name) - len(listing.quote)], listing.quote
+    return {
+        "altname": name, "wsname": f"{base}/{quote}", "aclass_base": "currency", "base": f"X{base}",
+        "aclass_quote": "currency", "quote": f"Z{quote}", "lot": "unit", "cost_decimals": 5,
+        "pair_decimals": price_decimals(listing), "lot_decimals": QTY_DECIMALS, "lot_multiplier": 1,
+        "leverage_buy": [2, 3], "leverage_sell": [2, 3], "fees": [[0, 0.4]], "fees_maker": [[0, 0.25]],
+        "fee_volume_currency": "ZUSD", "margin_call": 80, "margin_stop": 40, "ordermin": "0.00000001", "costmin": "0.5",
+        "tick_size": decimal(listing.tick), "status": "online", "long_position_limit": 80, "short_position_limit": 80,
+    }  # fmt: skip
+
+
+def rest_trade(ts_ns: int, trade_id: int, fill: Fill) -> list[object]:
+    """A row of REST Trades."""
+    seconds = msgspec.Raw(decimal(ts_ns // 100_000 * 100_000).encode())
+    return [decimal(fill.price, 5), decimal(fill.quantity, 8), seconds, fill.aggressor[0], "m", "", trade_id]
 
 
 def instruments(kind: str, pairs: Iterable[str]) -> str:
