@@ -15,14 +15,13 @@ from penstock.lots import MAX_FIXED, SCALE, decimal_text, fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S
 from providers.okx.eras import lot_text
-from providers.okx.payloads import Answer, Instrument, InstrumentName, Push, decode
+from providers.okx.payloads import Answer, Instrument, InstrumentName, decode
 from providers.okx.states import EXPIRED
 
 REST_LAG_NS: Final = 10 * NS_PER_S
 """A REST answer may be older than a push that came before it: it says nothing of what was pushed so recently."""
 
 _BODY: Final = msgspec.json.Decoder(Answer[msgspec.Raw])
-_PUSH: Final = msgspec.json.Decoder(Push[msgspec.Raw])
 _INSTRUMENT: Final = msgspec.json.Decoder(Instrument)
 _NAMED: Final = msgspec.json.Decoder(InstrumentName)
 
@@ -82,9 +81,9 @@ class Registry:
         fresh = [item for item in listed if item.instId not in recent]
         return self._learn(fresh, refused, gone, ts_recv)
 
-    def learn_push(self, payload: bytes, ts_recv: int) -> Learned:
+    def learn_push(self, pushed: list[msgspec.Raw], ts_recv: int) -> Learned:
         """Take over a push of `instruments`: some instruments, `expired` ones being delisted. Raises PayloadError."""
-        listed, refused = _read(decode(_PUSH, payload).data)
+        listed, refused = _read(pushed)
         gone = [self.known[item.instId] for item in listed if item.state == EXPIRED and item.instId in self.known]
         learned = self._learn([item for item in listed if item.state != EXPIRED], refused, gone, ts_recv)
         self._pushed_at = {name: at for name, at in self._pushed_at.items() if ts_recv - at < REST_LAG_NS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -40,6 +40,7 @@ from providers.okx.payloads import (
     Trade,
     decode,
 )
+from providers.okx.peeks import STATUS
 from providers.okx.statistics import Stated, as_price, as_quantity, as_rate
 from providers.okx.streams import Streams
 from providers.okx.trades import read
@@ -56,6 +57,7 @@ _FUNDING: Final = msgspec.json.Decoder(Push[FundingRate])
 _INTEREST: Final = msgspec.json.Decoder(Push[OpenInterest])
 _LIQUIDATIONS: Final = msgspec.json.Decoder(Push[Liquidations])
 _CANDLES: Final = msgspec.json.Decoder(Push[Candle])
+_PUSHED: Final = msgspec.json.Decoder(Push[msgspec.Raw])
 _CONTROL: Final = msgspec.json.Decoder(Control)
 
 
@@ -93,7 +95,7 @@ class Normalizer:
                 return self._learned(self._registry.learn_answer(envelope.payload, envelope.ts_recv), envelope.ts_recv)
             handle = self._frames.get(channel.partition(".")[0])
             if handle is None:
-                return _control(envelope)
+                return self._control(envelope)
             outputs = handle(envelope)
             self._streams.carry(envelope.connection, channel)
             return outputs
@@ -120,7 +122,9 @@ class Normalizer:
     # --- instruments ----------------------------------------------------------------------------------------------
 
     def _pushed_instruments(self, envelope: Envelope) -> list[Output]:
-        return self._learned(self._registry.learn_push(envelope.payload, envelope.ts_recv), envelope.ts_recv)
+        return self._learned(
+            self._registry.learn_push(self._read(_PUSHED, envelope).data, envelope.ts_recv), envelope.ts_recv
+        )
 
     def _learned(self, learned: Learned, ts_recv: int) -> list[Output]:
         """Definitions first: nothing of an instrument is published before its own."""
@@ -277,14 +281,15 @@ class Normalizer:
             Message("OHLCV_1M", channel, content) for start, content in bars if self._streams.is_newer(channel, start)
         ]
 
-
-def _control(envelope: Envelope) -> Sequence[Output]:
-    """Replies, notices and pongs say nothing. Raises PayloadError for what is none of them: a frame damaged beyond knowing
-    its channel, or of a channel that nobody subscribed."""
-    channel, payload = envelope.channel, envelope.payload
-    if payload == PONG or channel.startswith(REST):
+    def _control(self, envelope: Envelope) -> Sequence[Output]:
+        """Replies, notices and pongs are published as nothing. Raises PayloadError for what is none of them: a frame damaged
+        beyond knowing its channel, or of a channel that nobody subscribed."""
+        channel, payload = envelope.channel, envelope.payload
+        if payload == PONG or channel.startswith(REST):
+            return ()
+        control = decode(_CONTROL, payload)
+        if channel != CONTROL or not (control.event or (control.arg is not None and control.arg.channel == STATUS)):
+            raise PayloadError("unknown_frame", "channel", channel, "a channel that was subscribed, or an event")
+        if control.event == "subscribe" and control.arg is not None:
+            self._streams.subscribed(control.arg.word, envelope.ts_recv)
         return ()
-    control: Any = decode(_CONTROL, payload)
-    if channel != CONTROL or not (control.event or (control.arg is not None and control.arg.channel == "status")):
-        raise PayloadError("unknown_frame", "channel", channel, "a channel that was subscribed, or an event")
-    return ()

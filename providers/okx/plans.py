@@ -51,12 +51,14 @@ def make_plans(stream: str, symbols: Sequence[Wanted], capacity: int) -> list[Pl
     types = dict.fromkeys(type_of(symbol) for symbol, _ in symbols)
     shared = ["status", *(f"instruments.{kind}" for kind in types)]
     shared += [f"liquidation-orders.{kind}" for kind in types if kind in {"SWAP", "FUTURES"}]
-    indices = dict.fromkeys(family_of(symbol) for symbol, _ in symbols if type_of(symbol) != "SPOT")
-    shared += [f"index-tickers.{index}" for index in indices]
     filled: list[list[str]] = [shared]
+    indices: set[str] = set()
     books = 0
     for one in symbols:
         channels = _channels(one)
+        if type_of(one.symbol) != "SPOT" and (index := family_of(one.symbol)) not in indices:
+            indices.add(index)
+            channels.append(f"index-tickers.{index}")
         if len(filled[-1]) + len(channels) > capacity or books >= DEPTH_CHANNELS // 2:
             filled.append([])
             books = 0

@@ -48,6 +48,7 @@ class Streams:
         self._trades: dict[str, TradeStream] = {}
         self._statistics: dict[str, StatisticsStream] = {}
         self._bars: dict[str, int] = {}
+        self._subscribed_at: dict[str, int] = {}
         self._followers: dict[str, dict[str, None]] = {}
         self._carried: dict[int, set[str]] = {}
         self._undefined: set[tuple[str, str]] = set()
@@ -68,8 +69,14 @@ class Streams:
         """The trades of a channel."""
         stream = self._trades.get(channel)
         if stream is None:
-            stream = self._trades[channel] = TradeStream(self._publisher, known, channel, archive=self._archive)
+            history_until = None if self._archive else self._subscribed_at.get(channel, 0)
+            stream = self._trades[channel] = TradeStream(self._publisher, known, channel, history_until)
         return stream
+
+    def subscribed(self, channel: str, ts_recv: int) -> None:
+        """The venue acknowledged this channel: of trades, what follows first is the last one there was."""
+        if SCHEMAS.get(channel.partition(".")[0]) == "TRADES":
+            self._subscribed_at.setdefault(channel, ts_recv)
 
     def state(self, channel: str, known: Known, stated: Sequence[Stated], ts_event: int, ts_recv: int) -> list[Output]:
         """The statistics of one frame that are to be published. Raises PayloadError with nothing changed."""

@@ -52,15 +52,15 @@ class TradeStream:
     recordings of 2021 and 2022 follows on the one before).
 
     A hole is declared when it shows; what fills it later is published then. A subscription starts with the last trade that
-    there was: live, the first one of all is history and only says where the ids are; in an archive every distinct trade is
-    published once, in whatever order it comes.
+    there was: live, a first one that is no later than `history_until` (UNIX ns, when the venue acknowledged) only says
+    where the ids are; in an archive (None) every distinct trade is published once, in whatever order it comes.
     """
 
-    def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
+    def __init__(self, publisher: Publisher, known: Known, channel: str, history_until: int | None) -> None:
         self.known = known
         self._publisher = publisher
         self._channel = channel
-        self._archive = archive
+        self._history_until = history_until
         self._last: int | None = None
         # Unseen ranges below `_last`, (first, last) inclusive, ascending. Only the newest are kept.
         self._holes: list[tuple[int, int]] = []
@@ -70,9 +70,10 @@ class TradeStream:
         outputs: list[Output] = []
         if self._last is None:
             self._last = ready.last
-            if not self._archive:
+            if self._history_until is None:
+                self._holes = [(0, ready.first - 1)] if ready.first else []
+            elif ready.ts_event <= self._history_until:
                 return []
-            self._holes = [(0, ready.first - 1)] if ready.first else []
         elif ready.last > self._last:
             expected = self._last + 1
             if ready.first > expected:
