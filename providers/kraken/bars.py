@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.dbn import RTYPE_OHLCV_1M, ohlcv
+from penstock.errors import PayloadError
 from providers.kraken.definitions import Known
 from providers.kraken.numbers import price, size
 from providers.kraken.readings import Candle
+
+_MAX_VOLUME: Final = 2**64 - 1
 
 
 class Ready(NamedTuple):
@@ -22,6 +25,8 @@ def read(item: Candle, known: Known, publisher_id: int) -> Ready:
     """One candle as a record; ts_event is its start. Raises PayloadError."""
     opened, high, low, closed = (price(text) for text in (item.open, item.high, item.low, item.close))
     volume = size(item.volume, known.lot, "volume")
+    if volume > _MAX_VOLUME:
+        raise PayloadError("size_range", "volume", volume, "lots that fit 64 bits")
     record = ohlcv(RTYPE_OHLCV_1M, publisher_id, known.id, item.begin, opened, high, low, closed, volume)
     return Ready(item.begin, item.trades, record)
 

@@ -140,6 +140,8 @@ class OrderStream:
             if order.event not in EVENTS:
                 raise PayloadError("shape", "event", order.event, "add, modify or delete")
             at, quantity = price(bytes(order.limit_price)), size(bytes(order.order_qty), self.known.lot)
+            if not at:
+                raise PayloadError("zero_price", "limit_price", at, "a price above 0")
             gone = order.event == "delete" or not quantity
             split(quantity)  # refused here where DBN cannot hold it: nothing has changed yet
             events.append(_Event("delete" if gone else order.event, order.order_id, at, 0 if gone else quantity))

@@ -53,7 +53,10 @@ def _side(level: RawLevel, lot: int, field: str) -> tuple[int, int]:
     quantity = size(level[1], lot, field) if present(level[1]) else 0
     if not quantity:
         return UNDEF_PRICE, 0
-    return price(level[0], field), quantity if quantity <= MAX_SIZE else UNDEF_ORDER_SIZE
+    at = price(level[0], field)
+    if not at:
+        raise PayloadError("zero_price", field, at, "a price above 0 where there is a quantity")
+    return at, quantity if quantity <= MAX_SIZE else UNDEF_ORDER_SIZE
 
 
 @lru_cache(maxsize=_REMEMBERED)
