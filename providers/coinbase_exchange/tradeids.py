@@ -44,6 +44,14 @@ class TradeIds:
         self._insert(trade_id)
         return 0
 
+    def fills(self, trade_id: int) -> bool:
+        """Register a trade that is missing among those seen; False where it is not: what is before them is history."""
+        at = bisect_right(self._starts, trade_id)
+        if trade_id > self.last or not at or trade_id <= self._ends[at - 1]:
+            return False
+        self._insert(trade_id)
+        return True
+
     def owe(self, trade_id: int) -> int:
         """The venue says that trades up to this one happened: how many of them are newly missing.
 

@@ -57,11 +57,11 @@ class Trades(Stream):
         return (message,) if not missing else (*self._hole(match.trade_id - missing, match.trade_id, ts_recv), message)
 
     def fill(self, body: bytes, ts_recv: int) -> Sequence[Output]:
-        """Take GET /products/<id>/trades: what is missing behind the last trade; newer ones will come by the stream."""
+        """Take GET /products/<id>/trades: what is missing among those seen. Newer ones will come by the stream."""
         trades = decode(_TRADES, body)
         trades.sort(key=lambda trade: trade.trade_id)
-        known = [(trade.trade_id, self._records(trade, ts_recv)) for trade in trades if trade.trade_id <= self.ids.last]
-        return [Message("TRADES", self.channel, data) for number, data in known if self.ids.admit(number) == 0]
+        known = [(trade.trade_id, self._records(trade, ts_recv)) for trade in trades]
+        return [Message("TRADES", self.channel, data) for number, data in known if self.ids.fills(number)]
 
     def heartbeat(self, last_trade_id: int, ts_recv: int) -> Sequence[Output]:
         """The venue says which trade was the last. What an earlier heartbeat named must have come by now.
