@@ -12,7 +12,7 @@ from penstock.provider import Message, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_advanced.channels import PRODUCTS
-from providers.coinbase_advanced.definitions import Condition, Listing, parse
+from providers.coinbase_advanced.definitions import DELISTED, Condition, Listing, parse
 from providers.coinbase_advanced.readings import StatusReading
 
 ASK_EVERY: Final = NS_PER_S
@@ -27,6 +27,7 @@ class Catalogue:
         self._listings: dict[str, Listing] = {}
         self._refused: dict[str, PayloadError] = {}
         self._conditions: dict[str, Condition] = {}
+        self._deleted: set[str] = set()
         self._missed: set[str] = set()
         self._asked_at = 0
 
@@ -42,9 +43,10 @@ class Catalogue:
         return None
 
     def update(self, body: bytes, ts_recv: int) -> tuple[list[Message], list[str]]:
-        """Take a product list: the messages of what is new or changed, and the products whose lot changed or went.
+        """Take a product list: the messages of what is new, changed or delisted, and the products whose lot changed or went.
 
-        Products missing from the list stay known: the venue lists delisted ones as such. Raises PayloadError.
+        Products missing from the list stay known: the venue lists delisted ones as such. A product that was already so
+        when first seen is defined all the same, for what is read of its past. Raises PayloadError.
         """
         listings = parse(body, self._publisher)
         messages: list[Message] = []
@@ -53,8 +55,7 @@ class Catalogue:
         for product, listing in listings.accepted.items():
             old = self._listings.get(product)
             self._listings[product] = listing
-            if old is None or old.instrument != listing.instrument:
-                messages.append(_definition(listing, ts_recv, "A" if old is None else "M"))
+            messages.extend(self._defined(product, old, listing, ts_recv))
             if old and old.instrument.lot != listing.instrument.lot:
                 changed.append(product)
             messages.extend(self._condition(product, listing, ts_recv, ts_recv))
@@ -68,13 +69,20 @@ class Catalogue:
         listing = self._listings.get(product)
         if listing is None or listing.instrument.lot != reading.lot:
             return list(self.ask(ts_recv))
-        listing = self._listings[product] = listing._replace(status=reading.status)
-        return list(self._condition(product, listing, ts_event, ts_recv))
+        old, listing = listing, listing._replace(status=reading.status)
+        self._listings[product] = listing
+        messages: list[Message | Resync] = list(self._defined(product, old, listing, ts_recv))
+        return [*messages, *self._condition(product, listing, ts_event, ts_recv)]
+
+    def is_deleted(self, product: str) -> bool:
+        """Whether its last definition said so."""
+        return product in self._deleted
 
     def messages(self, ts_recv: int) -> Iterator[Message]:
         """A DEFINITION message of every known instrument."""
-        for listing in self._listings.values():
-            yield _definition(listing, ts_recv, "A")
+        for product, listing in self._listings.items():
+            if product not in self._deleted:
+                yield _definition(listing, ts_recv, "A")
 
     def first_miss(self, channel: str) -> bool:
         """Whether nothing was yet missed on this channel for want of a definition."""
@@ -88,6 +96,19 @@ class Catalogue:
         if not self._asked_at <= ts_recv < self._asked_at + ASK_EVERY:
             self._asked_at = ts_recv
             yield Resync(PRODUCTS)
+
+    def _defined(self, product: str, old: Listing | None, listing: Listing, ts_recv: int) -> Iterator[Message]:
+        """The definition of a product where there is something new to say."""
+        delisted = listing.status == DELISTED
+        if old is not None and delisted and old.status != DELISTED:
+            self._deleted.add(product)
+            yield _definition(listing, ts_recv, "D")
+        elif product in self._deleted:
+            if not delisted:
+                self._deleted.discard(product)
+                yield _definition(listing, ts_recv, "A")
+        elif old is None or old.instrument != listing.instrument:
+            yield _definition(listing, ts_recv, "A" if old is None else "M")
 
     def _condition(self, product: str, listing: Listing, ts_event: int, ts_recv: int) -> Iterator[Message]:
         now = listing.condition

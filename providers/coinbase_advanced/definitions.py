@@ -61,6 +61,9 @@ _CANCEL_ONLY: Final = Condition(9, b"N", b"N")
 _HALTED: Final = Condition(8, b"N", b"N")
 _UNAVAILABLE: Final = Condition(15, b"N", b"N")
 
+DELISTED: Final = "delisted"
+"""The status of products that trade no more; the list keeps them."""
+
 _DECODER: Final = msgspec.json.Decoder(Products)
 
 
@@ -110,7 +113,7 @@ def condition(status: str, restriction: Condition | None) -> Condition:
     """What a product's status word and its flags allow together: the flags count only while it is online."""
     if status == "online":
         return restriction or TRADING
-    return _UNAVAILABLE if status == "delisted" else _HALTED
+    return _UNAVAILABLE if status == DELISTED else _HALTED
 
 
 def _restriction(product: Product) -> Condition | None:

@@ -82,7 +82,7 @@ class Normalizer:
     def images(self, ts_recv: int) -> Iterable[Message]:
         """See penstock.provider.Normalizer.images."""
         for product, live in self._books.items():
-            if live.synced and not live.bad:
+            if live.synced and not live.bad and not self._catalogue.is_deleted(product):
                 yield Message("MBO", f"{LEVEL2}.{product}", live.image(ts_recv))
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
@@ -227,12 +227,21 @@ class Normalizer:
         messages, changed = self._catalogue.update(envelope.payload, envelope.ts_recv)
         out: list[Output] = list(messages)
         for product in changed:
-            # Sizes counted in another lot cannot go on in the same book.
-            if self._books.pop(product, None):
-                channel = f"{LEVEL2}.{product}"
-                out.append(self._losses.gap("MBO", channel, product, envelope.ts_recv, Gap("definition")))
-                out.append(Resync(channel))
+            self._begin_anew(product, envelope.ts_recv, out)
         return out
+
+    def _begin_anew(self, product: str, ts_recv: int, out: list[Output]) -> None:
+        """Sizes counted in another lot cannot be compared with what was published: everything of the product says so."""
+        begun = {
+            ("MBO", LEVEL2): self._books.pop(product, None) is not None,
+            ("TRADES", MARKET_TRADES): product in self._trades,
+            ("MBP_1", TICKER): product in self._statistics,
+            ("STATISTICS", TICKER): self._statistics.pop(product, None) is not None,
+        }
+        for schema, word in [key for key, was in begun.items() if was]:
+            out.append(self._losses.gap(schema, f"{word}.{product}", product, ts_recv, Gap("definition")))
+            if schema == "MBO":
+                out.append(Resync(f"{word}.{product}"))
 
     def _arrive(
         self, envelope: Envelope, number: int, stamp: int, word: str, products: Iterable[str], out: list[Output]

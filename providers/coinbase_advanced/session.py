@@ -82,12 +82,16 @@ class Session:
     ) -> None:
         self._endpoints = endpoints
         self._credentials = credentials
-        room = (info.limits.channels_per_connection - len(_SHARED)) // len(_PER_PRODUCT)
+        self._symbols = tuple(dict.fromkeys(symbols))
+        room = (info.limits.channels_per_connection // 2 - len(_SHARED)) // len(_PER_PRODUCT)
+        # One connection has the status of all products.
         self._plans = tuple(
             Plan(
-                endpoints.stream, _SHARED + tuple(f"{word}.{product}" for word in _PER_PRODUCT for product in products)
+                endpoints.stream,
+                (_SHARED if not number else (HEARTBEATS,))
+                + tuple(f"{word}.{product}" for word in _PER_PRODUCT for product in products),
             )
-            for products in batched(dict.fromkeys(symbols), room)
+            for number, products in enumerate(batched(self._symbols, room))
         )
         self._now_ns = 0
         self._probed: dict[Plan, int] = {}
@@ -105,9 +109,11 @@ class Session:
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         """One subscribe message per channel; heartbeats first, they keep quiet channels from being closed."""
         self._now_ns = now_ns
-        products = _products(plan)
+        asked = {HEARTBEATS: (), STATUS: self._symbols}
         return [
-            self._send("subscribe", word, () if word == HEARTBEATS else products) for word in _SHARED + _PER_PRODUCT
+            self._send("subscribe", word, asked.get(word, _products(plan)))
+            for word in _SHARED + _PER_PRODUCT
+            if word in plan.channels or word in _PER_PRODUCT
         ]
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:

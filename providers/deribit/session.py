@@ -80,7 +80,7 @@ class Session:
         self._endpoints = endpoints
         self._symbols = tuple(dict.fromkeys(symbols))
         self._credentials = credentials
-        self._plans = self._make_plans(info.limits.channels_per_connection)
+        self._plans = self._make_plans(info.limits.channels_per_connection // 2)
         self._connections: dict[Plan, _Connection] = {}
         self._probed: dict[Plan, int] = {}
 
@@ -165,7 +165,7 @@ class Session:
     def _make_plans(self, limit: int) -> list[Plan]:
         interval = "raw" if self._credentials is not None else "100ms"
         states = dict.fromkeys(f"instrument.state.{kind_of(name)}.{currency_of(name)}" for name in self._symbols)
-        groups = [(*NOTICES, *states)] if self._symbols else []
+        groups: list[tuple[str, ...]] = [NOTICES, *batched(states, 1)] if self._symbols else []
         groups += [
             (
                 f"trades.{name}.{interval}",

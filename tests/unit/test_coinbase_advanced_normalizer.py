@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import databento_dbn
 import pytest
 
 from penstock.dbn import (
@@ -79,6 +80,21 @@ def synced(*, archive=False):
     ):
         assert not gaps(normalizer.normalize(each))
     return normalizer
+
+
+def actions(outputs):
+    """(product, A, M or D) of each definition."""
+    decoder = databento_dbn.DBNDecoder(has_metadata=False, input_version=3)
+    for output in outputs:
+        if isinstance(output, Message) and output.schema == "DEFINITION":
+            decoder.write(output.data)
+    return [(record.raw_symbol, str(record.security_update_action)) for record in decoder.decode()]
+
+
+def status(number, listed):
+    """A status frame of (product, status, lot)."""
+    rows = [{"id": name, "status": word, "base_increment": lot} for name, word, lot in listed]
+    return envelope(numbered("status", number, [{"type": "update", "products": rows}]))
 
 
 def ids_of(outputs):
@@ -387,12 +403,55 @@ class TestDefinitions:
         assert (changed.schema, changed.channel) == ("DEFINITION", "definition.BTC-USD")
         assert len(list(normalizer.definitions(T0))) == 2
 
-    def test_changed_lot_ends_the_book(self):
-        """Sizes counted in another lot do not go on in the same book."""
+    def test_changed_lot_begins_the_product_anew(self):
+        """Sizes counted in another lot do not go on: every channel of the product, and of no other, says so."""
         normalizer = synced()
-        outputs = normalizer.normalize(products(product("BTC-USD", base_increment="0.0001")))
-        assert gaps(outputs) == [("MBO", "level2.BTC-USD", "definition")]
-        assert outputs[-1] == Resync("level2.BTC-USD")
+        outputs = normalizer.normalize(products(product("BTC-USD", base_increment="0.0001"), product("ETH-USD")))
+        assert actions(outputs) == [("BTC-USD", "M")]
+        assert gaps(outputs) == [
+            ("MBO", "level2.BTC-USD", "definition"),
+            ("TRADES", "market_trades.BTC-USD", "definition"),
+            ("MBP_1", "ticker.BTC-USD", "definition"),
+            ("STATISTICS", "ticker.BTC-USD", "definition"),
+        ]
+        assert [each for each in outputs if isinstance(each, Resync)] == [Resync("level2.BTC-USD")]
+        (snapshot,) = normalizer.normalize(book(6, "snapshot", SNAPSHOT))
+        assert [record.size for record in mbo(snapshot.data)[1:]] == [10_000, 20_000, 30_000, 40_000]
+        # The volume, which did not change but for its unit, is said again.
+        assert [m.schema for m in normalizer.normalize(ticker(7))] == ["MBP_1", "STATISTICS"]
+
+    def test_listing_is_defined_before_its_first_price(self):
+        """Data of a product that was listed since is dropped and asks for the list; with it, data flows."""
+        normalizer = synced()
+        outputs = normalizer.normalize(book(6, "snapshot", SNAPSHOT, "SOL-USD"))
+        assert gaps(outputs) == [("MBO", "level2.SOL-USD", "no_definition")]
+        assert [each for each in outputs if isinstance(each, Resync)] == [Resync("rest/products")]
+        outputs = normalizer.normalize(products(product("BTC-USD"), product("ETH-USD"), product("SOL-USD")))
+        assert actions(outputs) == [("SOL-USD", "A")]
+        assert [m.schema for m in normalizer.normalize(book(7, "snapshot", SNAPSHOT, "SOL-USD"))] == ["MBO"]
+
+    @pytest.mark.parametrize("source", ["list", "status"])
+    def test_delisted_product_is_deleted(self, source):
+        """D and a status, by whichever channel it is heard first; nothing for late joiners; listed again it is added."""
+        normalizer = synced()
+        listed = products(product("BTC-USD", status="delisted"), product("ETH-USD"))
+        heard = status(6, [("BTC-USD", "delisted", "0.00000001")])
+        outputs = normalizer.normalize(listed if source == "list" else heard)
+        assert actions(outputs) == [("BTC-USD", "D")]
+        assert [m.schema for m in outputs] == ["DEFINITION", "STATUS"]
+        assert normalizer.normalize(listed) == []
+        assert [m.channel for m in normalizer.definitions(T0)] == ["definition.ETH-USD"]
+        assert [m.channel for m in normalizer.images(T0)] == ["level2.ETH-USD"]
+        assert ids_of(normalizer.normalize(trades(6 if source == "list" else 7, [12]))) == [12]
+        outputs = normalizer.normalize(products())
+        assert actions(outputs) == [("BTC-USD", "A")]
+        assert len(list(normalizer.images(T0))) == 2
+
+    def test_a_product_missing_from_a_list_stays(self):
+        """The venue lists delisted products as such: a list without one proves nothing."""
+        normalizer = synced()
+        assert normalizer.normalize(products(product("ETH-USD"))) == []
+        assert len(list(normalizer.definitions(T0))) == 2
 
     @pytest.mark.parametrize(
         "change",

@@ -59,7 +59,12 @@ class TestPlans:
         """No plan has more channels than the limit, every product is in exactly one."""
         symbols = [f"C{i}-USD" for i in range(50)]
         plans = session(symbols).plans()
-        assert max(len(plan.channels) for plan in plans) <= INFO.limits.channels_per_connection
+        assert max(len(plan.channels) for plan in plans) <= INFO.limits.channels_per_connection // 2
+        assert [("status" in plan.channels, "heartbeats" in plan.channels) for plan in plans] == [
+            (True, True), *[(False, True)] * (len(plans) - 1),
+        ]  # fmt: skip
+        sent = [json.loads(action.text) for action in session(symbols).opened(plans[0], T0)]
+        assert [one["product_ids"] for one in sent if one["channel"] == "status"] == [symbols]
         books = [name for plan in plans for name in plan.channels if name.startswith("level2.")]
         assert sorted(books) == sorted(f"level2.{symbol}" for symbol in symbols)
 
