@@ -28,7 +28,8 @@ demo: setup  ## Run the whole pipeline on a simulated market, kill a session, ch
 	@$(RUN)/penstock demo
 
 test: setup  ## Run the tests
-	@$(RUN)/pytest -m "not chaos"
+	@$(RUN)/pytest -n 2 tests/unit tests/contract
+	@$(RUN)/pytest -m "not chaos" --ignore tests/unit --ignore tests/contract tests
 
 chaos: setup  ## Kill every process in turn, ten times each, under load (minutes)
 	@$(RUN)/pytest -m chaos -o timeout=1800 tests/chaos
