@@ -26,11 +26,25 @@ SIZES: Final[dict[int, tuple[int, ...]]] = {
 }  # fmt: skip
 """Record type (rtype) → sizes in bytes, newest DBN version first; those with a `ts_out` appended are not among them."""
 
+_TS_RECV_AT: Final[dict[int, int]] = {
+    MBO: 40, 0x00: 32, 0x01: 32, 0x0A: 32, 0xC3: 32, 0xC4: 32, 0x12: 16, 0x13: 16, 0x14: 16, 0x18: 16
+}  # fmt: skip
+"""Where a record says when it was captured, which never runs backwards; bars have only their start, ts_event."""
+
+_TS_EVENT_AT: Final = 8
+_MAX_NS: Final = 2**63 - 1
 _HEADER: Final = 16
 _FLAGS_AT: Final = 36  # of an MBO record
 _F_LAST: Final = 128
 _MAX_LINE: Final = 64 * 1024
 _NAMED: Final = 8  # bytes of metadata that say how long it is
+
+
+def captured_at(frame: bytes) -> int:
+    """UNIX ns at which the vendor had the last record of a frame of records; 0 where it does not say."""
+    at = len(frame) - frame[0] * 4 + _TS_RECV_AT.get(frame[1], _TS_EVENT_AT)
+    found = int.from_bytes(frame[at : at + 8], "little")
+    return found if found <= _MAX_NS else 0
 
 
 class FramingError(ValueError):

@@ -1,10 +1,11 @@
 """Recordings of real venues, as frames in arrival order.
 
-Three formats, told apart by content (compressed with gzip or Zstandard, or not):
+Four formats, told apart by content (compressed with gzip or Zstandard, or not):
 
 - CF1, cryptofeed raw capture 1: text lines of several kinds, a set of files in a directory
 - CF2, cryptofeed capture 2: JSON lines with a key `t`, several connections one after the other
 - HFT, hftbacktest collector: lines `<ns> <json>`, Binance REST depth snapshots among the WebSocket messages
+- DBN, Databento's files: metadata, then records, which are frames as a live gateway's are
 
 Times stay integers: the recorder's decimal text becomes nanoseconds without a float. Payloads stay the recorded bytes.
 """
@@ -27,10 +28,13 @@ import msgspec
 import zstandard
 
 from penstock.errors import Terminal
+from penstock.framing import FramingError
+from simulator import captures_dbn
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _CHUNK: Final = 1 << 20
+_UNREADABLE: Final = (EOFError, zlib.error, zstandard.ZstdError, OSError)  # BadGzipFile is an OSError
 
 # In this order: a REST body may look like a frame, never the other way round.
 _CF1_OPENED: Final = re.compile(rb"^(\S+) <-> ([0-9.]+)$")
@@ -96,6 +100,9 @@ class _Part:
 
     def __init__(self, path: Path, provider: str, connections: Iterator[int]) -> None:
         self.path = path
+        if captures_dbn.is_dbn(_head(path)):
+            self._start(_dbn(path, next(connections)))
+            return
         lines = _lines(path)
         start = next(lines, None)
         if start is None:
@@ -110,6 +117,9 @@ class _Part:
             frames = _sorted(_cf1(path, lines, connections))
         else:
             raise CaptureError(path, start[0], "the first line of a CF1, CF2 or HFT recording")
+        self._start(frames)
+
+    def _start(self, frames: Iterator[Frame]) -> None:
         first = next(frames, None)
         self.first = 0 if first is None else first.ts_recv
         self.frames: Iterator[Frame] = iter(()) if first is None else _chain(first, frames)
@@ -144,12 +154,24 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 if line:
                     yield number, line
-    except (EOFError, zlib.error, zstandard.ZstdError, gzip.BadGzipFile) as error:
-        raise CaptureError(path, number + 1, f"an intact archive ({error})") from None
-    except OSError as error:
-        raise CaptureError(path, number, f"a readable file ({error.strerror})") from None
+    except _UNREADABLE as error:
+        raise _unreadable(path, number, error) from None
     if rest:
         yield number + 1, rest
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of the decompressed content."""
+    try:
+        return next(_chunks(path), b"")[:16]
+    except _UNREADABLE as error:
+        raise _unreadable(path, 0, error) from None
+
+
+def _unreadable(path: Path, number: int, error: Exception) -> CaptureError:
+    if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+        return CaptureError(path, number, f"a readable file ({error.strerror})")
+    return CaptureError(path, number + 1, f"an intact archive ({error})")
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -263,3 +285,13 @@ def _hft(path: Path, lines: Iterable[tuple[int, bytes]], provider: str) -> Itera
             symbol = stream[1].decode().upper()
         # The format does not say where connections begin: a recording is one, over all its files.
         yield Frame(ts_recv, 1, "ws", "", payload)
+
+
+def _dbn(path: Path, connection: int) -> Iterator[Frame]:
+    try:
+        for ts_recv, payload in captures_dbn.read(_chunks(path)):
+            yield Frame(ts_recv, connection, "ws", "", payload)
+    except FramingError as error:
+        raise CaptureError(path, 0, f"whole DBN records ({error})") from None
+    except _UNREADABLE as error:
+        raise _unreadable(path, 0, error) from None

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from penstock.errors import PayloadError
+from penstock.framing import captured_at
 from penstock.markers import Gap
 from penstock.provider import CONTROL, Message, Output, ProviderInfo, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
@@ -18,7 +19,6 @@ from providers.databento.definitions import checked, is_deletion, raw_symbol, sy
 from providers.databento.payloads import (
     MAPPING_CHANNEL,
     METADATA_CHANNEL,
-    captured_at,
     fields,
     is_record,
     notice,

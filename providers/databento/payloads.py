@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from penstock.errors import PayloadError
-from penstock.framing import MBO, METADATA, SIZES
+from penstock.framing import MBO, METADATA, SIZES, captured_at
 from penstock.provider import CONTROL, MergeKey
 
 METADATA_CHANNEL: Final = "metadata"
@@ -30,14 +30,6 @@ CHANNELS: Final[dict[int, str]] = {
 
 UNTIMED: Final = frozenset({DEFINITION, MAPPING})
 """Sent when a session starts whatever their age: they stand where they were received."""
-
-_TS_RECV_AT: Final[dict[int, int]] = {
-    MBO: 40, 0x00: 32, 0x01: 32, 0x0A: 32, 0xC3: 32, 0xC4: 32, 0x12: 16, 0x13: 16, 0x14: 16, 0x18: 16
-}  # fmt: skip
-"""Where a record says when Databento captured it, which never runs backwards; bars have only their start, ts_event."""
-
-_TS_EVENT_AT: Final = 8
-_MAX_NS: Final = 2**63 - 1
 
 UNSET: Final = 255
 """The code of notices without one."""
@@ -61,14 +53,6 @@ def channel_of(frame: bytes) -> str:
     if frame.startswith(METADATA):
         return METADATA_CHANNEL
     return CHANNELS.get(frame[1], CONTROL) if is_record(frame) else CONTROL
-
-
-def captured_at(frame: bytes) -> int:
-    """UNIX ns at which Databento had the last record of a frame of records; 0 where it does not say."""
-    size = frame[0] * 4
-    at = len(frame) - size + _TS_RECV_AT.get(frame[1], _TS_EVENT_AT)
-    found = int.from_bytes(frame[at : at + 8], "little")
-    return found if found <= _MAX_NS else 0
 
 
 def event_time(channel: str, payload: bytes) -> int:

@@ -13,6 +13,7 @@ from itertools import batched, count
 from typing import Final
 
 from penstock.errors import PayloadError
+from penstock.framing import captured_at
 from penstock.provider import (
     Action,
     Credentials,
@@ -29,7 +30,7 @@ from penstock.provider import (
 from penstock.provider import Session as AnySession
 from penstock.timestamps import NS_PER_S
 from providers.databento import symbols as grammar
-from providers.databento.payloads import DEFINITION, UNSET, Notice, captured_at, fields, is_record, notice
+from providers.databento.payloads import DEFINITION, UNSET, Notice, fields, is_record, notice
 
 HEARTBEAT_S: Final = 5
 """The least that heartbeat_interval_s may be (https://databento.com/docs/api-live/basics/system-messages)."""
