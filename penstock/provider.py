@@ -353,9 +353,13 @@ class Session(Protocol):
         """Called about once a second while open: application pings, token renewals."""
         ...
 
-    def probe(self, plan: Plan) -> Request | None:
-        """Asked when the connection has been silent for half of `stale_after_s`: a REST request that shows whether the
-        venue moved on. None where the protocol's own heartbeats already prove it."""
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
+        """A REST request that shows whether the venue moved on, on `channel` rest/probe/<venue channel>.
+
+        Without a channel, asked when the connection has been silent for half of `stale_after_s`: the plan's liveliest;
+        None where the protocol's own heartbeats prove life. With one, asked when that channel has been silent while
+        others were not: None where no request can show it.
+        """
         ...
 
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:

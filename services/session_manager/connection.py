@@ -141,7 +141,7 @@ class Connection:
     async def _hold(self, socket: WebSocket) -> None:
         self.opened_ns = clock.time_ns()
         self._opened_s = self._asked_s = clock.monotonic_s()
-        watchdog = Watchdog(self.plan, self._session, self._rest, self._traffic, self._venue.info)
+        watchdog = Watchdog(self.plan, self._session, self._rest, self._traffic, self._venue.info, self.resync)
         self._watchdog = watchdog
         reason = "stopped"
         try:
@@ -188,7 +188,7 @@ class Connection:
                 self._control(frame, ts_recv)
             else:
                 stamp(number, channel, frame_kind, frame, ts_recv)
-                traffic.note(channel, frame)
+                traffic.note(channel, frame, ts_recv)
 
     def _control(self, frame: bytes, now_ns: int) -> None:
         try:

@@ -52,5 +52,5 @@ class Polls:
         self._until_s[poll.channel] = clock.monotonic_s() + poll.within_s
         self._traffic.frames += 1
         if body is not None:
-            self._traffic.note(poll.channel, body)
+            self._traffic.note(poll.channel, body, clock.time_ns())
         return self._session.answered(self._plan, request, body, clock.time_ns()) if self._session else ()

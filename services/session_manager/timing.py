@@ -20,7 +20,7 @@ class Timing:
     backoff_cap_s: float = 30.0
     healthy_s: float = 30.0
     acknowledge_s: float = 10.0
-    first_data_s: float = 30.0
+    first_data_s: float = 10.0
     refused_s: float = 300.0
     resync_s: float = 2.0
     overlap_s: float = 2.0

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from penstock import clock, telemetry
@@ -28,15 +29,25 @@ _PING: Final = 1 / 3  # silent for this long: ask for a pong
 _PROBE: Final = 1 / 2  # no data for this long: ask REST
 _ANSWER: Final = 1 / 3  # how long REST may take
 _CONFIRM: Final = 1 / 12  # data that REST showed first may be on its way
+_LATE: Final = 1 / 3  # the same while other channels have data: what is conflated may take longer than that
+_AUDIT: Final = 5 / 2  # how often one of the channels that are quieter than the others is asked about
 _DEAD: Final = 0.85
 _TICK: Final = 1 / 24
 _LONGEST_TICK_S: Final = 0.25
 
 
 class Watchdog:
-    """Watches one open connection. `watch` and `probe` run for ever and raise ConnectionLost where it is dead."""
+    """Watches one open connection; `repair` subscribes one of its channels again. `watch` and `probe` run for ever and raise ConnectionLost where it is dead."""
 
-    def __init__(self, plan: Plan, session: Session, rest: Rest, traffic: Traffic, info: ProviderInfo) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        session: Session,
+        rest: Rest,
+        traffic: Traffic,
+        info: ProviderInfo,
+        repair: Callable[[str], None],
+    ) -> None:
         self._plan = plan
         self._session = session
         self._rest = rest
@@ -47,6 +58,9 @@ class Watchdog:
         self._life = Liveness(clock.monotonic_s())
         self._bodies: dict[str, bytes] = {}
         self._suspect = False
+        self._repair = repair
+        self._repaired: set[str] = set()
+        self._turn = 0
         self._log = telemetry.logger()
         self.silent: tuple[str, ...] = ()
         """Channels acknowledged long ago without any frame; set by the connection."""
@@ -75,31 +89,47 @@ class Watchdog:
 
     async def probe(self) -> None:
         """Ask the venue's REST whether it moved on while this connection brought no data. To be run once subscribed."""
-        asked_s = dict.fromkeys((True, False), float("-inf"))
+        asked_s = audited_s = float("-inf")
         while True:
             await asyncio.sleep(self._tick_s)
             if self._heartbeat_s:
                 self._expect_heartbeat()
-            idle = self._life.idle_s >= self._stale_s * _PROBE
-            if not (idle or self.silent):
-                continue
-            # A quiet market is asked about at the pace of _PROBE; channels that never had data, at a tenth of it. Each has
-            # a clock of its own: a feed that dies is noticed at once, whenever the others were last asked about.
             now_s = clock.monotonic_s()
-            if now_s - asked_s[idle] < self._stale_s * _PROBE * (1 if idle else 10):
-                continue
-            request = self._session.probe(self._plan)
-            if request is None:
-                self._expect_heartbeat()
-                continue
-            asked_s[idle] = now_s
-            await self._prove(request)
+            if self._life.idle_s >= self._stale_s * _PROBE:
+                # A quiet market is asked about at the pace of _PROBE. It has a clock of its own: a feed that dies is
+                # noticed at once, whenever single channels were last asked about.
+                if now_s - asked_s >= self._stale_s * _PROBE:
+                    request = self._session.probe(self._plan)
+                    if request is None:
+                        self._expect_heartbeat()
+                    else:
+                        asked_s = now_s
+                        await self._prove(request, self._stale_s * _CONFIRM)
+            elif now_s - audited_s >= self._stale_s * (_PROBE if self.silent else _AUDIT):
+                audited_s = now_s
+                await self._audit()
 
     def _expect_heartbeat(self) -> None:
         if self._life.mute_s >= self._stale_s * _DEAD:
             raise self._stale("stale: no heartbeat of the venue")
 
-    async def _prove(self, request: Request) -> None:
+    async def _audit(self) -> None:
+        """Ask about one channel: those that never had data take turns, then the one that has had none for longest."""
+        now_ns = clock.time_ns()
+        quiet = [
+            channel
+            for channel, at_ns in sorted(self._traffic.at_ns.items(), key=lambda item: item[1])
+            if now_ns - at_ns >= self._stale_s * 1e9
+        ]
+        self._turn += 1
+        turn = self._turn % max(1, len(self.silent))
+        for channel in (*self.silent[turn:], *self.silent[:turn], *quiet):
+            request = self._session.probe(self._plan, channel)
+            if request is not None:
+                await self._prove(request, self._stale_s * _LATE)
+                return
+
+    async def _prove(self, request: Request, confirm_s: float) -> None:
         try:
             async with asyncio.timeout(self._stale_s * _ANSWER):
                 body = await self._rest.get(request)
@@ -109,13 +139,27 @@ class Watchdog:
         channel = request.channel.removeprefix(PROBE)
         if not self._moved(channel, body):
             return
-        self._suspect = True
+        idle = self._life.idle_s >= self._stale_s * _PROBE
+        self._suspect = idle
         data = self._traffic.data
-        await asyncio.sleep(self._stale_s * _CONFIRM)
-        # For a channel that never had data, the data of others proves nothing.
-        if (self._traffic.data == data or channel in self.silent) and self._moved(channel, body):
-            raise self._stale(f"stale: the venue is ahead on {channel}")
+        await asyncio.sleep(confirm_s)
         self._suspect = False
+        if not self._moved(channel, body):
+            return
+        if idle and self._traffic.data == data:
+            raise self._stale(f"stale: the venue is ahead on {channel}")
+        if not idle:
+            self._dead_channel(channel)
+
+    def _dead_channel(self, channel: str) -> None:
+        """The venue is ahead on one channel of a connection that has data."""
+        if channel in self._repaired:
+            raise self._stale(f"stale: the venue is ahead on {channel}, and subscribing again did not help")
+        self._repaired.add(channel)
+        self._bodies.pop(channel, None)
+        metrics.STALE_DECLARED.inc()
+        self._log.warning("channel_dead", channel=channel, url=self._plan.url)
+        self._repair(channel)
 
     def _moved(self, channel: str, body: bytes) -> bool:
         last = self._traffic.last.get(channel)

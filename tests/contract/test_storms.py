@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from simulator.server import Server
 from simulator.venue import Venue
 
 STORM_S = 10.0
+FOUND_S = 30.0
 EAGER = Timing(backoff_base_s=0.001, backoff_cap_s=0.002, drain_s=0.1, definitions_wait_s=2.0)
 
 
@@ -33,10 +35,17 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, timing: Timing) -> AsyncIterator[World]:
-    """Everything runs in this process, over real sockets; there are no consumers, whose queues then overflow by design."""
+async def world(
+    tmp_path: Path, timing: Timing, prepare: Callable[[Venue], None] = lambda _: None
+) -> AsyncIterator[World]:
+    """Everything runs in this process, over real sockets; there are no consumers, whose queues then overflow by design.
+
+    `prepare` is called with each venue before anybody connects.
+    """
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         venues = [load_simulator(name)(5, ledger) for name in providers.names()]
+        for venue in venues:
+            prepare(venue)
         server = Server(venues, ledger, 100.0)
         urls: Any = await server.start(0)
         made, stops = World(venues), []
@@ -125,3 +134,42 @@ async def test_a_reconnect_storm_stays_under_half_of_every_limit(tmp_path: Path)
     assert all(count >= 2 for name, count in connects.items() if providers.info(name).limits.connects.count > 2), (
         connects
     )
+
+
+def first_book(name: str, symbols: Sequence[str]) -> str:
+    """The first book channel of a provider's plans, "" where it streams none."""
+    info = providers.info(name)
+    plans = providers.session_class(name)(info, info.endpoints, symbols, None).plans()
+    books = [channel for plan in plans for channel in plan.channels if info.schema_of(channel) == "MBO"]
+    return next((channel for channel in books if not channel.startswith("rest/")), "")
+
+
+def has_data(service: Service, channel: str) -> bool:
+    return any(channel in connection._traffic.last for connection in service.live.values())
+
+
+@pytest.mark.timeout(120)
+async def test_a_book_that_is_acknowledged_and_never_served_is_found_within_30_seconds(tmp_path: Path):
+    """The venue says yes to both lanes and sends nothing on one channel, while everything else flows."""
+    channels: dict[str, str] = {}
+
+    def prepare(venue: Venue) -> None:
+        channel = first_book(venue.name, [listing.symbol for listing in venue.market.listings])
+        if channel:
+            channels[venue.name] = channel
+            venue.faults.inject(Fault(venue.name, "ack_without_data", escape(channel), count=2))
+
+    async with world(tmp_path, Timing(drain_s=0.1), prepare) as made:
+        loop = asyncio.get_running_loop()
+        begun, found = loop.time(), dict[str, float]()
+        while loop.time() < begun + FOUND_S and len(found) < 2 * len(channels):
+            await asyncio.sleep(0.1)
+            for name, channel in channels.items():
+                for instance, service in zip(("PRIMARY", "REPLICA"), made.services[name], strict=True):
+                    if has_data(service, channel):
+                        found.setdefault(f"{name} {instance}", loop.time() - begun)
+    assert len(channels) >= len(providers.names()) / 2
+    missing = {name: channel for name, channel in channels.items() if f"{name} PRIMARY" not in found}
+    assert not missing, f"still without data after {FOUND_S} s; found: {found}"
+    assert len(found) == 2 * len(channels), found
+    assert max(found.values()) > 5, "the fault did not hit"

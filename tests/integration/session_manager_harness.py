@@ -95,8 +95,9 @@ class ToySession:
     def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         return (Send("tick"),)
 
-    def probe(self, plan: Plan) -> Request | None:
-        return Request("rest/probe/trades.A", f"{self.venue.rest}/newest") if self.venue.has_probe else None
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
+        probed = self.venue.has_probe and channel in {"", "trades.A"}
+        return Request("rest/probe/trades.A", f"{self.venue.rest}/newest") if probed else None
 
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
         return last_frame is None or int(body) > int(last_frame.split()[1])

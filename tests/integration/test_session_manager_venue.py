@@ -179,7 +179,25 @@ async def test_a_channel_acknowledged_without_data_is_proved_and_replaced(tmp_pa
             if reasons(rig.hot):
                 break
             await asyncio.sleep(0.05)
-        assert reasons(rig.hot)[0] == "stale: the venue is ahead on trades.A"
+        assert reasons(rig.hot)[0].startswith("stale: the venue is ahead on trades.A, and subscribing again")
+        assert rig.venue.count("snapshot trades.A") == 1
+
+
+async def test_a_channel_that_stops_while_others_go_on_is_proved_and_subscribed_again(tmp_path: Path):
+    """One subscription dies on a living connection: REST shows it, and only that channel is subscribed again."""
+    async with running(tmp_path, facts=info(stale_after_s=0.4)) as rig:
+        await rig.subscribed()
+        await rig.venue.publish()
+        for _ in range(200):
+            rig.venue.number += 1
+            for socket in list(rig.venue.sockets):
+                await socket.send_str(f"book.A {rig.venue.number}")
+            if rig.venue.count("snapshot trades.A"):
+                break
+            await asyncio.sleep(0.05)
+        assert rig.venue.count("snapshot trades.A") == 1
+        assert rig.venue.count("snapshot book.A") == 0
+        assert not reasons(rig.hot)
 
 
 async def test_a_channel_that_never_had_data_does_not_hide_a_dead_feed(tmp_path: Path):
