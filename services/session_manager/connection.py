@@ -70,8 +70,7 @@ class Connection:
         self._venue = venue
         self._accept_partial = accept_partial
         self._traffic = Traffic(venue.info.schema_of)
-        self._rest = venue.rest_of(plan)
-        self._polls = Polls(plan, session, self._rest, self._traffic)
+        self._polls = Polls(plan, session, venue.rest_of(plan), self._traffic)
         self._watchdog: Watchdog | None = None
         self._outbox: asyncio.Queue[str] = asyncio.Queue(_MAX_OUTBOX)
         self._requests: asyncio.Queue[Request] = asyncio.Queue()
@@ -85,9 +84,8 @@ class Connection:
     @property
     def alive(self) -> bool:
         """Open, acknowledged and not silent; where it is polled, answered as well."""
-        if not self.ready.done() or self._end.done() or self._watchdog is None:
-            return False
-        return bool(self.vouched) if self._polls.polled else self._watchdog.alive
+        watched = self._watchdog is not None and (self._polls.polled or self._watchdog.alive)
+        return watched and self.ready.done() and not self._end.done() and bool(self.vouched)
 
     @property
     def vouched(self) -> tuple[str, ...]:
@@ -141,7 +139,7 @@ class Connection:
     async def _hold(self, socket: WebSocket) -> None:
         self.opened_ns = clock.time_ns()
         self._opened_s = self._asked_s = clock.monotonic_s()
-        watchdog = Watchdog(self.plan, self._session, self._rest, self._traffic, self._venue.info)
+        watchdog = Watchdog(self.plan, self._session, self._venue.rest, self._traffic, self._venue.info)
         self._watchdog = watchdog
         reason = "stopped"
         try:
@@ -272,12 +270,8 @@ class Connection:
             group.create_task(self._fetch(await self._requests.get()))
 
     async def _fetch(self, request: Request) -> None:
-        actions: Sequence[Action] = ()
         try:
-            if request.poll is None:
-                await self._rest.fetch(request)
-            else:
-                actions = await self._polls.ask(request)
+            actions = await self._polls.fetch(request)
         finally:
             self._fetching.discard(request.channel)
         self._act(actions)
