@@ -193,12 +193,7 @@ class Simulator(Venue):
         if event.fills:
             channel = state.channel("publicTrade")
             texts = [wire.trade(event.listing, state.ts_ms, fill, state.seq) for fill in event.fills]
-            entries = [
-                ledger.trade(
-                    event.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, fill.price, fill.quantity, fill.aggressor
-                )
-                for fill in event.fills
-            ]
+            entries = [self._entry(event, state, index) for index in range(len(event.fills))]
             self.broadcast(channel, wire.trades(channel.partition(".")[2], state.ts_ms, texts), *entries)
         best = self.market.best(event.listing.symbol)
         if best != state.best:
@@ -206,6 +201,12 @@ class Simulator(Venue):
             state.top_u += 1
             top = ledger.top(event.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, *best)
             self.broadcast(state.channel("orderbook.1"), self._top(state), top)
+
+    @staticmethod
+    def _entry(event: Event, state: _Instrument, index: int) -> ledger.Entry:
+        fill, ts_event = event.fills[index], state.ts_ms * _NS_PER_MS
+        sequence = wire.sequence(event.listing, fill, state.seq, index)
+        return ledger.trade(event.listing.symbol, ts_event, sequence, fill.price, fill.quantity, fill.aggressor)
 
     def _top(self, state: _Instrument) -> str:
         symbol = wire.symbol_of(state.listing)
