@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 import msgspec
@@ -30,6 +31,9 @@ PATIENCE_NS: Final = 5 * NS_PER_S
 
 GRACE_NS: Final = NS_PER_S // 2
 """Heartbeats come each second on each connection; two of a product within this time are of two connections."""
+
+WINDOW_NS: Final = NS_PER_S
+"""How long a hole in an archive may last: the channels of a product are in step within far less."""
 
 _RECENT: Final = 4096
 _ORDER: Final[msgspec.json.Decoder[payloads.Order]] = msgspec.json.Decoder(payloads.Order)
@@ -71,6 +75,8 @@ class Full(Stream):
         self._ts_event = 0
         self._waiting: deque[Event] = deque(maxlen=BUFFERED)
         self._recent: deque[int] = deque(maxlen=_RECENT)
+        self._held: list[tuple[int, int, Event]] = []
+        self._newest = 0
         self._owed = 0
         self._owed_at = -GRACE_NS
 
@@ -91,6 +97,27 @@ class Full(Stream):
 
     def take(self, event: Event, ts_recv: int) -> Sequence[Output]:
         """What the next event of the product becomes."""
+        return self._in_order(event, ts_recv) if self.archive else self._advance(event, ts_recv)
+
+    def _in_order(self, event: Event, ts_recv: int) -> Sequence[Output]:
+        """An archive is in order of time, channel by channel: what happened at once need not be in order of sequence."""
+        heappush(self._held, (event.sequence, ts_recv, event))
+        self._newest = max(self._newest, event.ts_event)
+        return self._drain()
+
+    def _drain(self) -> list[Output]:
+        outputs: list[Output] = []
+        while self._held:
+            sequence, received, oldest = self._held[0]
+            waiting = self._waiting
+            expected = self._last + 1 if self.synchronized else waiting[-1].sequence + 1 if waiting else sequence
+            if sequence > expected and oldest.ts_event > self._newest - WINDOW_NS:
+                break
+            heappop(self._held)
+            outputs += self._advance(oldest, received)
+        return outputs
+
+    def _advance(self, event: Event, ts_recv: int) -> Sequence[Output]:
         if not self.synchronized:
             return self._wait(event, ts_recv)
         expected = self._last + 1
@@ -121,12 +148,12 @@ class Full(Stream):
             return self._ask(ts_recv)
         self.book = book
         if self.archive and self.started:
-            return self._joined(newer, last, ts_recv)
+            return [*self._joined(newer, last, ts_recv), *self._drain()]
         self._begin(last, ts_recv)
         outputs: list[Output] = [self._image(ts_recv)]
         for event in newer:
-            outputs += self.take(event, ts_recv)
-        return outputs
+            outputs += self._advance(event, ts_recv)
+        return [*outputs, *self._drain()]
 
     def heartbeat(self, sequence: int, ts_recv: int) -> Sequence[Output]:
         """The venue says which sequence was the last. What an earlier heartbeat named must have come by now."""
