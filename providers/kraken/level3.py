@@ -79,14 +79,17 @@ class OrderStream:
         self._asks: Queue = {}
         self._started = False
         self._doubtful = False
-        self._ts_event = 0
+        self._ts_event = self._venue_time = 0
         self._ask_again_at = 0
 
     def take(self, data: Level3Data, ts_recv: int, *, snapshot: bool) -> list[Output]:
         """Apply a message. Raises PayloadError with nothing changed."""
+        sent_at = from_iso8601(data.timestamp, "timestamp") if data.timestamp else 0
         events = self._read(data.bids), self._read(data.asks)
         times = [from_iso8601(order.timestamp, "timestamp") for order in (*data.bids, *data.asks)]
-        ts_event = from_iso8601(data.timestamp, "timestamp") if data.timestamp else max(times, default=ts_recv)
+        if sent_at and sent_at < self._venue_time and not snapshot:
+            return []  # out of order; see BookStream
+        ts_event = sent_at or max(times, default=ts_recv)
         parts: list[MboPart] = [(0, UNDEF_PRICE, 0, CLEAR, NONE)] if snapshot else []
         missed: list[str] = []
         sides: list[Queue] = []
@@ -95,9 +98,11 @@ class OrderStream:
             _apply(fresh, listed, side, parts, missed)
             _cut(fresh, side, parts)
             sides.append(fresh)
+        if sent_at and sent_at == self._venue_time:
+            missed = []  # the same message again: what it deletes is deleted
         # From here on nothing raises.
         self._bids, self._asks = sides
-        self._ts_event = ts_event
+        self._ts_event, self._venue_time = ts_event, sent_at
         if snapshot:
             self._started, self._doubtful = True, False
         outputs: list[Output] = []
