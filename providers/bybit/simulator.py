@@ -31,7 +31,7 @@ _NS_PER_MS: Final = 1_000_000
 _SPOT_ARGS: Final = 10
 _DEPTHS: Final = ("200", "1")
 
-__all__ = ["Simulator", "acknowledge", "symbols_in"]
+__all__ = ["Simulator", "acknowledge", "definitions_for", "symbols_in"]
 
 
 class _Request(msgspec.Struct):
@@ -52,6 +52,12 @@ def acknowledge(text: str) -> list[str]:
     except msgspec.DecodeError:
         return [wire.reply("", "", "error:bad request", success=False)]
     return [wire.reply(request.op, request.req_id, "pong" if request.op == "ping" else "")]
+
+
+def definitions_for(symbols: list[str]) -> dict[str, str]:
+    """REST path → body, for recordings, which hold no announcements of maintenance."""
+    del symbols
+    return {"/v5/system/status": wire.answer({"list": []}, _now_ms(), text="")}
 
 
 def symbols_in(frames: Sequence[Frame]) -> list[str]:
