@@ -24,15 +24,14 @@ from penstock.provider import (
 )
 from providers.binance_spot.payloads import DepthSnapshot, decode, decode_control, merge_key
 
-STREAMS: Final = ("trade", "depth@100ms", "bookTicker")
-"""What is subscribed of every symbol."""
+STREAMS: Final = ("trade", "depth@100ms", "bookTicker", "ticker", "kline_1m")
+"""What is subscribed of every symbol. Not `aggTrade`: it has the trades of `trade` once more, added up."""
 
 SNAPSHOT_LEVELS: Final = 1000
 """Levels a side of a book snapshot. 5,000 is possible at five times the weight, which would leave 12 snapshots a minute
 for a restart of all symbols; what is beyond is learnt when it changes."""
 
 _PER_MESSAGE: Final = 200  # streams in one SUBSCRIBE; the venue publishes no limit below its 1,024 a connection
-_NAMED: Final = 100  # more symbols than this and the whole exchangeInfo is fetched: same weight, shorter URL
 _DEPTH: Final = "@depth"
 _EXCHANGE_INFO: Final = "rest/exchangeInfo"
 # Codes of malformed requests: sending them again cannot help. web-socket-streams.md#error-messages (2026-07-21)
@@ -58,11 +57,9 @@ class Session:
         self._requested: dict[Plan, dict[int, tuple[str, ...]]] = {}
 
     def definitions(self) -> Sequence[Request]:
-        url = f"{self._rest}/exchangeInfo"
-        if len(self._symbols) <= _NAMED:
-            names = msgspec.json.encode(self._symbols).decode()
-            url = f"{url}?symbols={quote(names)}"
-        return (Request(_EXCHANGE_INFO, url),)
+        """The whole list: asked for by name the answer is an error as soon as one of the symbols is not listed (yet, or any
+        more), and what is missing says what was delisted. Without the sets of permissions it is a fraction of its size."""
+        return (Request(_EXCHANGE_INFO, f"{self._rest}/exchangeInfo?showPermissionSets=false"),)
 
     def plans(self) -> Sequence[Plan]:
         """All streams of a symbol go on one connection."""
