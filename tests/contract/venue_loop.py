@@ -7,6 +7,7 @@ happens is a function of the seed, so thousands of faults take seconds and a fai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -108,10 +109,9 @@ class RawPipe(Pipe):
         self._framer = Framer()
 
     def write(self, data: Any) -> None:
-        try:
+        with contextlib.suppress(FramingError):
             self.payloads.extend(self._framer.feed(bytes(data)))
-        except FramingError:
-            self.closed = True
+        self.closed = self.closed or bool(self._framer.broken)
 
 
 class Client:
