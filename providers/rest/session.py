@@ -116,7 +116,7 @@ class Session:
             if now_ns + _EARLY_NS >= task.due_ns:
                 period_ns = round(task.endpoint.period_s * NS_PER_S)
                 # After a pause, no burst of what was missed.
-                task.due_ns = max(task.due_ns + period_ns, now_ns + period_ns // 2)
+                task.due_ns = task.due_ns + period_ns if task.due_ns + period_ns > now_ns else now_ns + period_ns
                 requests.append(self._request(task, now_ns, conditional=task.endpoint.conditional and not task.whole))
                 task.whole = False
         return requests
