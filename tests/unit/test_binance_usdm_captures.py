@@ -20,7 +20,7 @@ from providers.binance_usdm.vocabulary import VOCABULARY
 from simulator.captures import read
 from tests.unit.binance_usdm_frames import EXCHANGE_INFO, INFO, MBP_1, REFERENCE, data, decoded, envelope, gaps
 
-SOME = 25_000
+SOME = 18_000
 
 
 def recording(fixtures: Path, *files: str, some: int = SOME) -> list[Envelope]:

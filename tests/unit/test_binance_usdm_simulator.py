@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from tests.unit.binance_usdm_frames import (
     statistics,
 )
 
-EVERYTHING = "/".join((DEPTH, QUOTES, TRADES, MARK, LIQUIDATIONS, "btcusdt@kline_1m", "btcusdt@ticker", CONTRACT))
+EVERYTHING = f"{DEPTH}/{QUOTES}/{TRADES}/{MARK}/{LIQUIDATIONS}/btcusdt@kline_1m/btcusdt@ticker/{CONTRACT}"
 
 
 class Client:
@@ -119,7 +120,7 @@ async def test_its_books_chain_by_the_previous_id_and_end_as_the_market(tmp_path
         assert not gaps(outputs)
         assert len(data(outputs)) > 5
         updates = [json.loads(frame)["data"] for frame in frames if frame.startswith(b'{"stream"')]
-        assert all(later["pu"] == earlier["u"] for earlier, later in zip(updates, updates[1:], strict=False))
+        assert all(later["pu"] == earlier["u"] for earlier, later in pairwise(updates))
         assert all(update["pu"] < update["U"] <= update["u"] for update in updates)
         assert any(update["U"] > update["pu"] + 1 for update in updates)
         await socket.close()
@@ -213,9 +214,7 @@ async def test_a_minute_of_the_market_is_a_bar_a_sample_of_liquidations_and_a_co
     prices = [float(trade["p"]) for trade in trades]
     assert [float(finished[name]) for name in "hlc"] == [max(prices), min(prices), prices[-1]]
     assert round(sum(float(trade["q"]) for trade in trades), 3) == float(finished["v"])
-    assert [later["a"] - earlier["a"] for earlier, later in zip(trades, trades[1:], strict=False)] == [1] * (
-        len(trades) - 1
-    )
+    assert all(later["a"] == earlier["a"] + 1 for earlier, later in pairwise(trades))
     seconds = [frame["data"]["E"] // 1000 for channel, frame in sent if channel == LIQUIDATIONS]
     assert seconds
     assert len(set(seconds)) == len(seconds)
