@@ -15,9 +15,9 @@ from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROP
 from penstock.timestamps import from_ms
 from providers.bybit.bars import INTERVAL, BarStream
 from providers.bybit.books import CONSECUTIVE, BookStream
-from providers.bybit.catalogue import INSTRUMENTS, Catalogue
+from providers.bybit.catalogue import Catalogue
 from providers.bybit.definitions import Known
-from providers.bybit.names import CATEGORIES, SYSTEM_STATUS, Topic, topic_of
+from providers.bybit.names import CATEGORIES, INSTRUMENTS, SYSTEM_STATUS, Topic, topic_of
 from providers.bybit.payloads import (
     Answer,
     BookMessage,

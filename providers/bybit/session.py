@@ -26,8 +26,7 @@ from penstock.provider import (
     Subscribed,
 )
 from penstock.timestamps import NS_PER_S
-from providers.bybit.catalogue import INSTRUMENTS
-from providers.bybit.names import CATEGORIES, split_symbol, topic_of
+from providers.bybit.names import CATEGORIES, INSTRUMENTS, split_symbol, topic_of
 from providers.bybit.payloads import Reply, Topics, decode
 from providers.bybit.peeks import seq_of
 
