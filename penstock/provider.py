@@ -300,9 +300,11 @@ class Rejected(NamedTuple):
 
 
 class Reconnect(NamedTuple):
-    """The venue asked for, or the session needs, a new connection."""
+    """The venue asked for, or the session needs, a new connection. With `overlap` the venue goes on serving this one for a
+    while (notices of a shutdown): it is kept until its successor is subscribed."""
 
     reason: str
+    overlap: bool = False
 
 
 class Warn(NamedTuple):

@@ -77,7 +77,7 @@ class Session:
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:  # noqa: ARG002
         control = decode_control(frame)
         if control.shutdown:
-            return (Reconnect("server_shutdown"),)
+            return (Reconnect("server_shutdown", overlap=True),)
         refusal = control.refusal
         if refusal is not None:
             return (Rejected(f"{refusal.code} {refusal.msg}", terminal=refusal.code in _MALFORMED),)

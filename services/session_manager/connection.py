@@ -66,6 +66,8 @@ class Connection:
         self.opened_ns = 0
         self.partial = False
         """Subscribed, but not to every channel."""
+        self.leaving = ""
+        """Why the venue will end the connection soon; a successor is wanted."""
         self._session = session
         self._venue = venue
         self._accept_partial = accept_partial
@@ -215,6 +217,8 @@ class Connection:
                     self._rejected(reason, terminal)
                 case Warn(reason):
                     self._log.warning("venue_warned", reason=reason[:256])
+                case Reconnect(reason, overlap=True) if self.ready.done():
+                    self.leaving = reason
                 case Reconnect(reason):
                     self.end(ConnectionLost(f"reconnect: {reason}"))
 
