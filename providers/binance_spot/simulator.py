@@ -22,6 +22,7 @@ from simulator.market import ONE, Event, Fill, Listing
 from simulator.venue import Router, Venue
 
 _FIRST_UPDATE: Final = 50_093_239_218  # beyond 32 bits, as the real ones are
+_JUMP: Final = 1_000_000  # of update ids over a restart
 _FIRST_TRADE: Final = 3_735_683_258
 _TICKS_PER_WINDOW: Final = 2  # of 50 ms
 _TICKS_PER_TICKER: Final = 20
@@ -87,6 +88,7 @@ class Simulator(Venue):
         self._windows = Conflation()
         self._ticks = 0
         self._best = {listing.symbol: self.market.best(listing.symbol) for listing in self.market.listings}
+        self._first_update = _FIRST_UPDATE
         self._bars: dict[str, wire.Bar] = {}
         self._ping_ns = clock.monotonic_ns() + _PING_NS
         self._messages: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=_MESSAGES_PER_S))
@@ -130,6 +132,9 @@ class Simulator(Venue):
     def on_close(self, connection: Connection) -> None:
         self._messages.pop(connection.number, None)
 
+    def on_reset(self) -> None:
+        self._first_update += _JUMP
+
     def _too_fast(self, connection: Connection) -> bool:
         stamps, now = self._messages[connection.number], clock.monotonic_ns()
         fast = len(stamps) == _MESSAGES_PER_S and now - stamps[0] < 10**9
@@ -146,7 +151,7 @@ class Simulator(Venue):
         best = self.market.best(symbol)
         if best != self._best[symbol]:
             self._best[symbol] = best
-            self._book_ticker(symbol, _FIRST_UPDATE + event.sequence, *best)
+            self._book_ticker(symbol, self._first_update + event.sequence, *best)
 
     def on_tick(self, now_ns: int) -> None:
         self._ticks += 1
@@ -171,7 +176,7 @@ class Simulator(Venue):
     def _depth_update(self, window: Window, ms: int) -> None:
         symbol = window.listing.symbol
         channel = f"{symbol.lower()}@depth@100ms"
-        first, last = _FIRST_UPDATE + window.first, _FIRST_UPDATE + window.last
+        first, last = self._first_update + window.first, self._first_update + window.last
         changes = sorted(window.changes, key=lambda change: change.side == "ask")
         entry = ledger.book(symbol, ms * _NS_PER_MS, last, changes)
         self.broadcast(channel, wire.depth_update(channel, window, ms, first, last), entry)
@@ -243,7 +248,7 @@ class Simulator(Venue):
         bids, asks = (
             [[wire.text(price), wire.text(size)] for price, size in side[:levels]] for side in self.market.book(symbol)
         )
-        body = {"lastUpdateId": _FIRST_UPDATE + self.market.sequence(symbol), "bids": bids, "asks": asks}
+        body = {"lastUpdateId": self._first_update + self.market.sequence(symbol), "bids": bids, "asks": asks}
         return self._answer(body, next(weight for bound, weight in _DEPTH_WEIGHTS if levels <= bound))
 
     def _answer(self, body: object, weight: int, status: int = 200) -> web.Response:

@@ -1,7 +1,7 @@
 """Keeps one plan connected: the only loop that reconnects to a venue.
 
-Connections of a limited life, and those whose end the venue announces, are replaced before it ends them: the successor is subscribed before its predecessor
-closes, so that every frame comes on at least one of the two.
+Connections of a limited life, and those whose end the venue announces, are replaced before it ends them: the successor
+is subscribed before its predecessor closes, so that every frame comes on at least one of the two.
 """
 
 from __future__ import annotations
