@@ -17,7 +17,7 @@ from providers.bybit.bars import INTERVAL, BarStream
 from providers.bybit.books import CONSECUTIVE, BookStream
 from providers.bybit.catalogue import Catalogue
 from providers.bybit.definitions import Known
-from providers.bybit.names import CATEGORIES, INSTRUMENTS, SYSTEM_STATUS, Topic, topic_of
+from providers.bybit.names import INSTRUMENTS, SYSTEM_STATUS, Topic, topic_of
 from providers.bybit.payloads import (
     Answer,
     BookMessage,
@@ -213,8 +213,6 @@ class Normalizer:
 
     def _instruments(self, envelope: Envelope) -> Sequence[Output]:
         category, _, symbol = envelope.channel.removeprefix(INSTRUMENTS).partition("/")
-        if category not in CATEGORIES:
-            raise PayloadError("unknown_channel", "category", category, "one of " + ", ".join(CATEGORIES))
         taught = self._catalogue.learn(category, symbol, envelope)
         outputs = taught.outputs
         for known in taught.restated:

@@ -369,8 +369,6 @@ class TestInstruments:
     def test_what_is_gone_is_deleted(self, answer):
         """By an answer about the symbol itself; a list without it proves nothing, for lists have pages."""
         made = normalizer()
-        assert not made.normalize(listed("linear", LINEAR | {"symbol": "X"}, symbol="BTCUSDT", code=0))[2:]
-        made = normalizer()
         assert not [m for m in made.normalize(listed("linear")) if isinstance(m, Message)]
         outputs = made.normalize(
             listed("linear", *answer.get("items", []), symbol="BTCUSDT", code=answer.get("code", 0))
@@ -378,6 +376,16 @@ class TestInstruments:
         definition, status = records(outputs)
         assert (str(definition.security_update_action), int(status.action)) == ("D", 15)
         assert gaps(made.normalize(snapshot(7))) == [("MBO", BOOK, "no_definition")]
+
+    def test_an_answer_is_about_the_category_it_names(self):
+        """Whatever was asked: a spot list is never read as linear, and shows nothing of what linear has."""
+        made = normalizer("linear")
+        answer = listed("spot", SPOT)
+        answer.channel = "rest/instruments-info/linear/BTCUSDT"
+        assert records(made.normalize(answer))[0].raw_symbol == "BTCUSDT-SPOT"
+        assert {message.channel for message in made.definitions(0)} == {
+            "definition.BTCUSDT-LINEAR", "definition.BTCUSDT-SPOT"
+        }  # fmt: skip
 
     def test_an_instrument_that_cannot_be_stated_is_refused_alone(self):
         """A tick below 1e-9: its data is declared as without definition, once, and nobody asks for it again and again."""
