@@ -149,6 +149,21 @@ def test_resync_is_of_one_channel():
     assert made.received(plan, answer(call), NOW) == [Subscribed(plan.channels[:1])]
 
 
+def test_a_request_that_is_never_answered_stands_in_nobodys_way():
+    """After ten seconds the book may be asked for again; the late answer is then of use as well."""
+    made = session("BTCUSDT-LINEAR")
+    (plan,) = made.plans()
+    (request,) = calls(made.opened(plan, NOW))
+    made.received(plan, answer(request), NOW)
+    (lost,) = calls(made.resync(plan, plan.channels[0]))
+    for second in range(10):
+        assert made.resync(plan, plan.channels[0]) == ()
+        made.tick(plan, NOW + second * S)
+    (again,) = calls(made.resync(plan, plan.channels[0]))
+    assert again["req_id"] != lost["req_id"]
+    assert calls(made.received(plan, answer(again), NOW))[0]["op"] == "subscribe"
+
+
 def test_a_ping_every_twenty_seconds():
     """The venue's own, in text."""
     made = session("BTCUSDT-LINEAR")
