@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from glob import escape
 from hashlib import blake2s
@@ -258,9 +258,15 @@ class Loop(VenueLoop):
         return [text for channel in self.books if (text := self.difference(channel, 0))]
 
 
-async def test_faults_on_full_and_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    made = Loop("coinbase_exchange", 21, tmp_path, monkeypatch)
+    yield made
+    made.close()
+
+
+async def test_faults_on_full_and_matches(loop: Loop):
     """Every lost or swapped message is declared, only its product's books are repaired, and then they are right."""
-    loop = Loop("coinbase_exchange", 21, tmp_path, monkeypatch)
     await loop.start()
     await loop.run(2)
     await loop.settled()
@@ -293,19 +299,14 @@ async def test_faults_on_full_and_matches(tmp_path: Path, monkeypatch: pytest.Mo
         assert not loop.wrong(), fault
     assert not Counter(loop.trades) - Counter(loop.published_trades())
     assert not loop.quarantined
-    loop.close()
 
 
 @pytest.mark.parametrize("archive", [False, True])
-async def test_books_equal_the_oracles_after_every_message(
-    archive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_books_equal_the_oracles_after_every_message(archive: bool, loop: Loop):
     """A second reading of the venue's pages has the same book, hot and as an archive."""
-    loop = Loop("coinbase_exchange", 22, tmp_path, monkeypatch)
     await loop.start()
     await loop.run(2)
     frames = [envelope for envelope in loop.envelopes if envelope.kind == KIND_FRAME]
-    loop.close()
     normalizer, oracle, books, compared = Normalizer(INFO, archive=archive), Oracle(), dict[str, naive.Book](), 0
     for envelope in frames:
         oracle.read(envelope.channel, envelope.payload, envelope.ts_recv)

@@ -169,6 +169,22 @@ def test_an_update_explains_a_difference(moment: float):
         assert not gaps(outputs)
 
 
+def test_a_level_that_moved_between_two_looks_is_a_new_difference():
+    """REST may answer from a cache: what it says twice of a level that the stream changed meanwhile proves nothing."""
+    feed = started()
+    feed.now = 30.0
+    feed.rest("rest/book/BTC-USD", rest(wrong=True))
+    feed.now = 45.0
+    feed.update(["buy", "99.00", "3"])
+    feed.now = 60.0
+    feed.rest("rest/book/BTC-USD", rest(wrong=True))
+    feed.now = 63.0
+    assert not feed.heartbeat(0)
+    for feed.now in (90.0, 93.0):
+        outputs = feed.rest("rest/book/BTC-USD", rest(wrong=True)) if feed.now == 90.0 else feed.heartbeat(0)
+    assert gaps(outputs) == [(CHANNEL, "audit")], "it did not move any more"
+
+
 def test_an_auction_and_an_equal_book_prove_nothing():
     feed = started()
     for feed.now in (30.0, 60.0):
