@@ -139,6 +139,24 @@ def test_pages_overlap_by_one_item_and_follow_at_once_while_they_are_full():
     assert polled.answered(plan, request, body(4, 5, 6), T0) == (), "full, and nothing new in it"
 
 
+def test_a_page_with_nothing_new_changes_nothing():
+    """The next poll asks from the same item; from the end it might miss what comes in a burst."""
+    polled, plan = opened(PAGED)
+    for second, ids in enumerate(((1, 2), (2,), (2,), ())):
+        (request,) = asked(polled, plan, second)
+        polled.answered(plan, request, body(*ids), T0)
+    assert asked(polled, plan, 4)[0].url.endswith("?since=1")
+
+
+def test_an_id_that_is_refused_is_given_up():
+    """After `misses` polls without an answer the list is asked for from its end."""
+    polled, plan = opened(PAGED)
+    (request,) = asked(polled, plan, 0)
+    polled.answered(plan, request, body(1, 2), T0)
+    urls = [asked(polled, plan, second)[0].url for second in range(1, 6)]
+    assert ["since" in url for url in urls] == [True, True, True, False, False]
+
+
 def test_after_a_new_connection_a_list_is_asked_from_its_end():
     """What a restarted source would not know is not asked for."""
     polled, plan = opened(PAGED)
