@@ -44,14 +44,14 @@ class TradeStream(Stream):
     """Trades of one instrument.
 
     Nothing proves that none is missing: ids of derivatives are UUIDs, spot ids are counted over several symbols, and
-    `seq` rises by any number between trades. A trade is known again by its id; what is older than every id remembered
-    is a repetition.
+    `seq` rises by any number between trades. A trade is known again by its id; what is older, by `seq` and time, than
+    every id remembered is a repetition.
     """
 
     def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
         super().__init__(publisher, known, channel, archive=archive)
-        self._seen: dict[str, int] = {}
-        self._floor = -1
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._floor = (-1, -1)
         self._counts: dict[int, int] = {}
 
     def read(self, item: Trade, ts_recv: int) -> Ready:
@@ -73,12 +73,13 @@ class TradeStream(Stream):
     def take(self, ready: Ready) -> list[Output]:
         """Publish the trade, one record for each part of its size, unless it is known."""
         seen = self._seen
-        if ready.id in seen or ready.seq < self._floor:
+        seq, ts_event = self._floor
+        # By both: a lower sequence at a later time would be a venue that began to count anew.
+        if ready.id in seen or (ready.seq < seq and ready.ts_event <= ts_event):
             return []
         if len(seen) >= REMEMBERED:
-            oldest = next(iter(seen))
-            self._floor = max(self._floor, seen.pop(oldest))
-        seen[ready.id] = ready.seq
+            self._floor = seen.pop(next(iter(seen)))
+        seen[ready.id] = (ready.seq, ready.ts_event)
         publisher_id, number, sequence = self.publisher.publisher_id, self.known.id, self._sequence(ready)
         last = len(ready.parts) - 1
         records = [

@@ -15,6 +15,7 @@ from penstock.errors import PayloadError
 from penstock.provider import Message, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED
 from providers.bybit.oracle import Oracle
+from providers.bybit.trades import REMEMBERED
 from tests.contract import naive
 from tests.unit.bybit_frames import (
     INVERSE,
@@ -208,6 +209,14 @@ class TestTrades:
         outputs += made.normalize(trades({"i": "a", "seq": 8}, {"i": "c", "seq": 10}, {"i": "c", "seq": 10}))
         assert len(records(outputs)) == 3
         assert not gaps(outputs)
+
+    def test_what_is_older_than_memory_is_a_repetition_unless_the_venue_counts_anew(self):
+        """A lower sequence at a later time is news."""
+        made = normalizer()
+        for start in range(0, REMEMBERED + 100, 1000):
+            made.normalize(trades(*({"i": f"x{n}", "seq": n, "T": T0 + n} for n in range(start, start + 1000))))
+        assert not made.normalize(trades({"i": "x3", "seq": 3, "T": T0 + 3}))
+        assert len(records(made.normalize(trades({"i": "y", "seq": 3, "T": T0 + 50_000})))) == 1
 
     def test_trades_of_one_order_have_sequences_of_their_own(self):
         """They share seq: numbered within it by twos, and never as if ids counted without holes. Spot has real ids."""
