@@ -79,6 +79,14 @@ def test_definitions_follow_the_lists():
     assert names == ["definition.BTC-USDT-SWAP", "definition.BTC-USDT", "definition.SOL-USDT-SWAP"]
 
 
+def test_an_answer_for_one_instrument_delists_no_other():
+    """Only a list by instType is whole; an empty one says nothing."""
+    feed = Feed(instrument(SWAP), instrument("ETH-USDT-SWAP"))
+    assert feed.rest(f"rest/instruments/{SWAP}", listed(instrument(SWAP))) == []
+    assert feed.rest("rest/instruments/SWAP", listed()) == []
+    assert len(list(feed.normalizer.definitions(1))) == 2
+
+
 def test_a_lot_that_changes_starts_the_streams_anew():
     """A gap on each of them, and a snapshot is asked for: sizes before and after are not of one unit."""
     feed = Feed(instrument(SWAP))
