@@ -57,9 +57,8 @@ class BookStream:
             return []
         depth = reading.depth or (_depth(reading) if reading.snapshot else self._depth)
         fresh = reading.snapshot
-        bids, asks = (Ladder(-1), Ladder(1)) if fresh else (self._bids.copy(), self._asks.copy())
-        bids.apply(levels[0], depth)
-        asks.apply(levels[1], depth)
+        before = (Ladder(-1), Ladder(1)) if fresh else (self._bids, self._asks)
+        bids, asks = (side.applied(new, depth) for side, new in zip(before, levels, strict=True))
         tops = bids.top(), asks.top()
         changes = self._changes(*tops)
         decimals = reading.printed or self._decimals

@@ -71,10 +71,11 @@ class OrderStream:
     checksum: levels that fall out of it are not deleted by the venue but forgotten, here as there.
     """
 
-    def __init__(self, publisher: Publisher, known: Known, channel: str) -> None:
+    def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
         self.known = known
         self._publisher = publisher
         self._channel = channel
+        self._archive = archive
         self._bids: Queue = {}
         self._asks: Queue = {}
         self._started = False
@@ -87,8 +88,8 @@ class OrderStream:
         sent_at = from_iso8601(data.timestamp, "timestamp") if data.timestamp else 0
         events = self._read(data.bids), self._read(data.asks)
         times = [from_iso8601(order.timestamp, "timestamp") for order in (*data.bids, *data.asks)]
-        if sent_at and sent_at < self._venue_time and not snapshot:
-            return []  # out of order; see BookStream
+        if self._old(sent_at, snapshot=snapshot):
+            return []
         ts_event = sent_at or max(times, default=ts_recv)
         parts: list[MboPart] = [(0, UNDEF_PRICE, 0, CLEAR, NONE)] if snapshot else []
         missed: list[str] = []
@@ -134,6 +135,10 @@ class OrderStream:
             for name, order in _sorted(queue, side):
                 parts += _resized(name, order.price, 0, order.size, side)
         return self._message(parts, self._ts_event, ts_recv, F_SNAPSHOT)
+
+    def _old(self, sent_at: int, *, snapshot: bool) -> bool:
+        """See BookStream: what is older than the book is out of order, or the other lane's copy in an archive."""
+        return 0 < sent_at < self._venue_time and (not snapshot or (self._archive and not self._doubtful))
 
     def _message(self, parts: list[MboPart], ts_event: int, ts_recv: int, flags: int) -> Message:
         ids = self._publisher.publisher_id, self.known.id
