@@ -35,8 +35,8 @@ _ACTIONS, _SIDES = b"AMCRTFN", b"ABN"
 _SPARE: Final = 64  # prices left over in a heap before it is made anew
 _IMAGE: Final = F_SNAPSHOT | F_BAD_TS_RECV  # as Databento marks its own
 
-_Order = tuple[bytes, int, int, int, bytes, int]
-"""header, price, size, channel_id, side, sequence"""
+_Order = tuple[int, int, bytes]
+"""price, size, side"""
 
 
 def is_start(frame: bytes) -> bool:
@@ -122,26 +122,26 @@ class OrderBook:
             self._clear()
             self.whole = True
         known = True
-        for head, number, price, size, _, channel, action, side, _, _, sequence in _RECORD.iter_unpack(frame):
+        for _, number, price, size, _, _, action, side, _, _, _ in _RECORD.iter_unpack(frame):
             if action == ADD:
                 self._take(number)
-                self._put(number, (head, price, size, channel, side, sequence))
+                self._put(number, (price, size, side))
             elif action == CANCEL:
                 held = self._orders.get(number)
                 if held is None:
                     known = False
-                elif held[2] > size:
-                    self._orders[number] = head, held[1], held[2] - size, channel, held[4], sequence
+                elif held[1] > size:
+                    self._orders[number] = held[0], held[1] - size, held[2]
                 else:
                     self._take(number)
             elif action == MODIFY:
                 held = self._orders.get(number)
                 known = known and held is not None
-                if held is None or held[1] != price or held[4] != side or size > held[2]:
+                if held is None or held[0] != price or held[2] != side or size > held[1]:
                     self._take(number)  # it goes to the end of the queue
-                    self._put(number, (head, price, size, channel, side, sequence))
+                    self._put(number, (price, size, side))
                 else:
-                    self._orders[number] = head, price, size, channel, side, sequence
+                    self._orders[number] = price, size, side
             elif action == CLEAR:
                 self._clear()
         self._last = frame[-MBO_BYTES:]
@@ -150,23 +150,22 @@ class OrderBook:
 
     def _put(self, number: int, order: _Order) -> None:
         self._orders[number] = order
-        if (side := self._sides.get(order[4])) is not None:
-            side.add(order[1])
+        if (side := self._sides.get(order[2])) is not None:
+            side.add(order[0])
 
     def _take(self, number: int) -> None:
         order = self._orders.pop(number, None)
-        if order is not None and (side := self._sides.get(order[4])) is not None:
-            side.remove(order[1])
+        if order is not None and (side := self._sides.get(order[2])) is not None:
+            side.remove(order[0])
 
-    def image(self, ts_recv: int) -> bytes:
-        """The book as one snapshot message at `ts_recv` (UNIX ns)."""
-        last = _RECORD.unpack(self._last)
-        head, channel, sequence = last[0], last[5], last[10]
+    def image(self) -> bytes:
+        """The book as one snapshot message as of its last event: that is when and with which sequence it was so."""
+        head, *_, channel, _, _, ts_recv, _, sequence = _RECORD.unpack(self._last)
         pack = _RECORD.pack
         records = [pack(head, 0, UNDEF_PRICE, 0, _IMAGE, channel, CLEAR, NONE, ts_recv, 0, sequence)]
         records += [
             pack(head, number, price, size, _IMAGE, channel, ADD, side, ts_recv, 0, sequence)
-            for number, (head, price, size, channel, side, sequence) in self._orders.items()
+            for number, (price, size, side) in self._orders.items()
         ]
         image = bytearray(b"".join(records))
         image[_FLAGS_AT - MBO_BYTES] |= F_LAST

@@ -84,10 +84,11 @@ class Normalizer:
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images."""
+        """See penstock.provider.Normalizer.images. An image is as of the book's last event, in Databento's time."""
+        del ts_recv
         for stream in self._streams.values():
             if stream.schema == "MBO" and stream.book.whole and not stream.doubtful:
-                yield Message("MBO", stream.channel, stream.book.image(ts_recv))
+                yield Message("MBO", stream.channel, stream.book.image())
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
         """See penstock.provider.Normalizer.definitions. The records are the ones first published, times included."""
@@ -153,7 +154,7 @@ class Normalizer:
             return [*outputs, *self._ask(stream, ts_recv)]
         if stream.crossed and not crossed:
             # Nothing was lost: the venue's orders themselves crossed, as in an auction. The book says that it is over.
-            outputs.append(Message("MBO", stream.channel, book.image(at)))
+            outputs.append(Message("MBO", stream.channel, book.image()))
         stream.crossed = crossed
         return outputs
 
