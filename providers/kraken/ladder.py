@@ -13,6 +13,9 @@ from zlib import crc32
 PROVEN: Final = 10
 """Levels a side that the checksum is made of, whatever depth is subscribed; also how many are published (see README)."""
 
+_MOST_DECIMALS: Final = 9
+"""Of values at 1e-9."""
+
 Levels = list[tuple[int, int]]
 """(price at 1e-9, size in lots), the best first."""
 
@@ -51,12 +54,17 @@ def checksum(asks: Levels, bids: Levels, lot: int, decimals: tuple[int, int]) ->
     `lot` is at 1e-9. Trailing zeros count, so that the decimals of the text, or the instrument's precision, must be known.
     """
     places, size_places = decimals
-    text = "".join(
-        [digits(price, places) + digits(size * lot, size_places) for price, size in (*asks[:PROVEN], *bids[:PROVEN])]
-    )
+    rows = (*asks[:PROVEN], *bids[:PROVEN])
+    if max(decimals) <= _MOST_DECIMALS and lot == 10 ** (_MOST_DECIMALS - size_places):
+        # As v2 has it: sizes in lots are the digits themselves.
+        unit = 10 ** (_MOST_DECIMALS - places)
+        return crc32("".join([f"{price // unit}{size}" for price, size in rows]).encode())
+    text = "".join([digits(price, places) + digits(size * lot, size_places) for price, size in rows])
     return crc32(text.encode())
 
 
 def digits(value: int, decimals: int) -> str:
     """A value at 1e-9 as the digits of its text with so many decimals: 354.1 with 2 is `35410`."""
-    return str(value // 10 ** (9 - decimals) if decimals <= 9 else value * 10 ** (decimals - 9))
+    if decimals <= _MOST_DECIMALS:
+        return str(value // 10 ** (_MOST_DECIMALS - decimals))
+    return str(value * 10 ** (decimals - _MOST_DECIMALS))

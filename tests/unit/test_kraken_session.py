@@ -160,10 +160,12 @@ def test_a_token_adds_orders_on_connections_of_their_own():
     level3 = [plan for plan in made.plans() if plan.channels[0].startswith("level3.")]
     assert [plan.url for plan in level3] == ["wss://ws-l3.kraken.com/v2"] * 2
     assert [len(plan.channels) for plan in level3] == [LEVEL3_SYMBOLS, 50]
-    (action,) = made.opened(level3[0], NOW)
-    assert isinstance(action, Send)
-    assert action.secret
-    assert json.loads(action.text)["params"]["token"] == "hush"
+    actions = made.opened(level3[0], NOW)
+    assert all(isinstance(action, Send) and action.secret for action in actions)
+    assert [request["params"]["symbol"] for request in asked(actions)] == [
+        [symbol] for symbol in symbols[:LEVEL3_SYMBOLS]
+    ]
+    assert asked(actions)[0]["params"]["token"] == "hush"
     assert made.probe(level3[0]) is None
     local = Session(INFO, Endpoints("ws://127.0.0.1:9/kraken", "http://127.0.0.1:9/kraken"), ["BTC/USD"], TOKEN)
     assert {plan.url for plan in local.plans()} == {"ws://127.0.0.1:9/kraken/v2"}
