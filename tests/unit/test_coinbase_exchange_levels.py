@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
 from penstock.provider import Output
-from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED
+from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT
 from providers.coinbase_exchange.audit import CONFIRM_NS, SETTLE_NS, Audit
 from tests.contract import naive
 from tests.unit.coinbase_exchange_frames import T0, Feed, data, gaps, resyncs
@@ -122,6 +122,19 @@ def test_a_lost_connection_and_dropped_frames_are_doubt():
     outputs = feed.take(CHANNEL, b"", 0, KIND_DROPPED)
     assert gaps(outputs) == [(CHANNEL, "dropped")]
     assert resyncs(outputs) == [CHANNEL]
+
+
+def test_a_channel_that_is_acknowledged_and_never_served_is_asked_for_again():
+    feed = Feed()
+    feed.take("session", json.dumps({"channels": [CHANNEL]}).encode(), 1, KIND_CONNECTED)
+    alive = json.dumps({"connections": {"1": [CHANNEL]}}).encode()
+    for feed.now in (1.0, 4.0):
+        assert not feed.take("session", alive, 0, KIND_HEARTBEAT)
+    feed.now = 5.0
+    assert resyncs(feed.take("session", alive, 0, KIND_HEARTBEAT)) == [CHANNEL]
+    assert not gaps(feed.snapshot(BIDS, ASKS))
+    feed.now = 20.0
+    assert not feed.take("session", alive, 0, KIND_HEARTBEAT)
 
 
 @pytest.mark.parametrize(

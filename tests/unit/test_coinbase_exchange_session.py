@@ -12,7 +12,7 @@ import pytest
 from penstock.errors import ConfigError, PayloadError
 from penstock.provider import Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from providers.coinbase_exchange import auth
-from providers.coinbase_exchange.session import AUDIT_NS, RESUBSCRIBE_NS, Session
+from providers.coinbase_exchange.session import AUDIT_NS, HOPELESS, RESUBSCRIBE_NS, Session
 from tests.unit.coinbase_exchange_frames import CREDENTIALS, INFO, SECOND, T0, at
 
 SYMBOLS = ("BTC-USD", "ETH-USD")
@@ -140,6 +140,23 @@ def test_other_resyncs_go_by_rest_and_are_of_their_channel_only():
     assert made.resync(plan, "rest/products") == made.definitions()
     assert made.resync(plan, "ticker.BTC-USD") == ()
     assert made.resync(plan, "full.NONE-USD") == ()
+
+
+@pytest.mark.parametrize("channel", ["full.BTC-USD", "matches.BTC-USD"])
+def test_a_channel_that_rest_must_help_out_again_and_again_is_subscribed_anew(channel: str):
+    """Acknowledged and not served: asking REST for ever would be polling."""
+    made, plan = session(CREDENTIALS)
+    made.opened(plan, T0)
+    asked = []
+    for second in range(HOPELESS):
+        made.tick(plan, T0 + second * SECOND)
+        asked.append([message["type"] for message in sent(made.resync(plan, channel))])
+    assert asked == [[]] * (HOPELESS - 1) + [["unsubscribe"]]
+    (on,) = sent(made.received(plan, acknowledged(heartbeat=["BTC-USD"]), T0))
+    assert on["channels"] == [{"name": channel.partition(".")[0], "product_ids": ["BTC-USD"]}]
+    for minute in range(1, 10):
+        made.tick(plan, T0 + minute * 60 * SECOND)
+        assert not sent(made.resync(plan, channel)), "now and then is no reason"
 
 
 def test_books_by_level_are_compared_with_rest_each_twice_in_a_row():
