@@ -71,7 +71,10 @@ def test_subscribing_numbers_its_requests_and_the_answers_say_which_channels() -
         ({"error": {"code": 2, "msg": "Invalid request"}, "id": 1}, Rejected("2 Invalid request", terminal=True)),
         ({"code": 3, "msg": "Invalid JSON"}, Rejected("3 Invalid JSON", terminal=True)),
         ({"error": {"code": 1008, "msg": "Too many"}, "id": 1}, Rejected("1008 Too many")),
-        ({"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1}}, Reconnect("server_shutdown", overlap=True)),
+        (
+            {"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1}},
+            Reconnect("server_shutdown", overlap=True),
+        ),
         ({"e": "serverShutdown", "E": 1}, Reconnect("server_shutdown", overlap=True)),
     ],
 )
