@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import zlib
 from collections.abc import Sequence
 from decimal import Decimal
@@ -437,6 +438,35 @@ def test_orders_are_added_modified_deleted_and_forgotten():
     assert [(str(r.action), r.order_id) for r in content(outputs, "MBO")] == [("C", order_key("OA"))]
     unknown = update("update", one | {"event": "delete", "order_id": "OZ"}, text="1005200000000")
     assert [marker.reason for _, _, marker in gaps(unknown)] == ["unknown_order"]
+
+
+def test_mutated_orders_raise_nothing_but_payload_errors():
+    data = {
+        "symbol": "BTC/USD",
+        "checksum": ORDER_CHECKSUM,
+        "bids": orders(ORDER_BIDS, "B"),
+        "asks": orders(ORDER_ASKS, "A"),
+    }
+    whole = json.dumps({"channel": "level3", "type": "snapshot", "data": [data]}).encode()
+    small = data | {
+        "bids": orders(ORDER_BIDS[:4], "B", event="modify"),
+        "asks": orders(ORDER_ASKS[:2], "A", event="delete"),
+    }
+    update = json.dumps({"channel": "level3", "type": "update", "data": [small]}).encode()
+    feed, dice, read = Feed(BTC), random.Random(3), 0
+    for _ in range(3000):
+        payload = bytearray(dice.choice((whole, update, update)))
+        for _ in range(dice.randint(1, 2)):
+            at = dice.randrange(len(payload))
+            payload[at : at + dice.randrange(3)] = dice.choice(
+                [b"9" * 12, b"0", b"-", b"e9", b'"', b"null", b"\xff", b""]
+            )
+        try:
+            feed.envelope("level3.BTC/USD", bytes(payload))
+            read += 1
+        except PayloadError:
+            assert len(list(feed.normalizer.images(0))) <= 1
+    assert read > 300
 
 
 # --- trades -------------------------------------------------------------------------------------------------------
