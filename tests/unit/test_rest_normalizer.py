@@ -61,6 +61,17 @@ def test_a_top_is_published_when_it_changed():
     assert hot.body("rest/desk/top/BTC-USD", top("9", "10", ms=1)) == [], "an older one, from a cache"
 
 
+def test_one_absurd_time_does_not_silence_a_channel():
+    """The third older top in a row shows that the newer one's time was wrong; without a venue's time nothing is older."""
+    hot = Reader(source(QUOTES))
+    hot.body("rest/desk/top/BTC-USD", top(9, 10, ms=10**12))
+    assert [len(hot.body("rest/desk/top/BTC-USD", top(8, 10 + n, ms=n))) for n in range(5)] == [0, 0, 1, 1, 1]
+    hot = Reader(source(QUOTES | {"items": "", "fields": {"bid": "b", "ask": "a"}}))
+    hot.body("rest/desk/top/BTC-USD", {"b": 9, "a": 10})
+    hot.now -= SECOND
+    assert len(hot.body("rest/desk/top/BTC-USD", {"b": 9, "a": 11})) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -157,7 +168,12 @@ def test_a_bar_is_published_once_when_a_later_one_is_listed():
     assert hot.body("rest/desk/bars/BTC-USD", [bar(4), bar(3)]) == []
     late = hot.body("rest/desk/bars/BTC-USD", [bar(9), bar(8), bar(7)])
     assert [fact[0] for fact in late] == ["gap", "OHLCV_1M", "OHLCV_1M"]
-    for bad in ([[1_790_000_041, 1, 3, 1, 2, 1]], [bar(1), bar(1)], [bar(0), [1_790_000_100, 1, 2, 1, 3, 1]]):
+    for bad in (
+        [[1_790_000_041, 1, 3, 1, 2, 1]],
+        [bar(0), bar(70)],
+        [bar(1), bar(1)],
+        [bar(0), [1_790_000_100, 1, 2, 1, 3, 1]],
+    ):
         with pytest.raises(PayloadError):
             hot.body("rest/desk/bars/BTC-USD", bad)
 
