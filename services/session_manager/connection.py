@@ -166,6 +166,9 @@ class Connection:
     def _reason(self, errors: ExceptionGroup[Exception]) -> ConnectionLost:
         error = errors.exceptions[0]
         if isinstance(error, ConnectionLost):
+            if self._refused and not self.subscriptions.acknowledged:
+                # Some venues hang up on whom they refuse: asking again soon would not help.
+                return ConnectionLost(f"rejected: {self._refused}", self._venue.timing.refused_s)
             return error
         # A fault of one provider's session must not end the others: it costs this connection, with backoff.
         self._log.error("connection_failed", stage="connection", exc_info=error)

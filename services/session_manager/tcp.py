@@ -73,5 +73,6 @@ async def dial(url: str) -> TcpStream:
         async with asyncio.timeout(_HANDSHAKE_S):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     except (OSError, TimeoutError, ValueError) as error:
-        raise ConnectionLost(f"dial_failed: {str(error) or type(error).__name__}") from None
+        host = url.partition("//")[2]
+        raise ConnectionLost(f"dial_failed: {host}: {str(error) or type(error).__name__}") from None
     return TcpStream(reader, writer)
