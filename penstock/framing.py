@@ -55,6 +55,8 @@ class Framer:
     """Cuts one stream. `feed` takes what was read and gives the frames that are now whole, in order of their ends."""
 
     def __init__(self) -> None:
+        self.broken = ""
+        """Where the stream broke; "" as long as it did not."""
         self._rest = b""
         self._text = True
         self._open: dict[bytes, list[bytes]] = {}
@@ -62,6 +64,8 @@ class Framer:
 
     def end(self) -> list[bytes]:
         """The stream is over: the events that never ended, as far as they came. Raises FramingError within a record."""
+        if self.broken:
+            raise FramingError(self.broken)
         if self._rest:
             raise FramingError(f"{len(self._rest)} bytes of an unfinished frame at the end")
         events = [b"".join(records) for records in self._open.values()]
@@ -70,20 +74,29 @@ class Framer:
         return events
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Raises FramingError; what came before the break is lost with it."""
-        data = self._rest + data if self._rest else data
+        """Raises FramingError where the stream is broken and nothing whole came before the break."""
         frames: list[bytes] = []
+        try:
+            if self.broken:
+                raise FramingError(self.broken)
+            self._cut(self._rest + data if self._rest else data, frames)
+        except FramingError as error:
+            self.broken = str(error)
+            if not frames:
+                raise
+        return frames
+
+    def _cut(self, data: bytes, frames: list[bytes]) -> None:
         at = 0
         while self._text:
             end = _text_end(data, at)
             if not end:
                 self._rest = data[at:]
-                return frames
+                return
             frames.append(data[at:end])
             self._text = not data.startswith(METADATA, at)
             at = end
         self._records(data, at, frames)
-        return frames
 
     def _records(self, data: bytes, at: int, frames: list[bytes]) -> None:
         end, sizes = len(data), SIZES

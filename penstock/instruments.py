@@ -20,6 +20,10 @@ FUTURE_SPREAD: Final = dbn.InstrumentClass("S")
 OPTION_SPREAD: Final = dbn.InstrumentClass("T")
 
 
+_ASSET_BYTES: Final = 10
+"""DBN's `asset` holds 11 bytes, the last of them 0. A longer base (1000000BABYDOGE) stands in `group` only."""
+
+
 def instrument_id(provider: str, raw_symbol: str) -> int:
     """The u32 id of an instrument: a hash of venue data only, so both lanes and every restart agree.
 
@@ -90,7 +94,7 @@ class Instrument:
                     security_update_action=dbn.SecurityUpdateAction(action),
                     security_type=self.security_type,
                     secsubtype=self.secsubtype,
-                    asset=self.base,
+                    asset=self.base if len(self.base) <= _ASSET_BYTES else "",
                     underlying=self.underlying,
                     currency=_currency(self.quote),
                     settl_currency=_currency(self.settle or self.quote),

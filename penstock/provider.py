@@ -41,12 +41,16 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The venue's published limits; the services keep to half of each. Sources stand beside them in provider.yaml."""
+    """The venue's published limits; the services keep to half of each. Sources stand beside them in provider.yaml.
+
+    `ban_s`: HTTP statuses by which the venue bans an address, beside 418 and 429, and for how many seconds.
+    """
 
     connects: Limit
     messages: Limit
     requests: Limit
     channels_per_connection: int
+    ban_s: dict[int, float] = {}
 
 
 class ChannelRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -300,9 +304,11 @@ class Rejected(NamedTuple):
 
 
 class Reconnect(NamedTuple):
-    """The venue asked for, or the session needs, a new connection."""
+    """The venue asked for, or the session needs, a new connection. With `overlap` the venue goes on serving this one for a
+    while (notices of a shutdown): it is kept until its successor is subscribed."""
 
     reason: str
+    overlap: bool = False
 
 
 class Warn(NamedTuple):

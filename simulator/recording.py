@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from simulator.captures import Frame
 
-# The words under which venues name the instrument in a frame: Binance, Coinbase, Deribit, others.
-_SYMBOL: Final = re.compile(rb'"(?:s|product_id|instrument_name|symbol)":\s*"([^"]{1,64})"')
+# The words under which venues name the instrument in a frame: Binance and Bybit, Coinbase, Deribit, OKX, others.
+_SYMBOL: Final = re.compile(rb'"(?:s|product_id|instrument_name|instId|symbol)":\s*"([^"]{1,64})"')
 _SIZES: Final = frozenset({"limit", "depth", "count"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,15 +14,22 @@ from penstock.lots import lots
 from penstock.provider import Message, Output
 from penstock.timestamps import from_ms
 from providers.binance_spot.payloads import Combined, KlineUpdate, decode
-from providers.binance_spot.stream import Stream
+from providers.binance_spot.stream import Stream, Units
 
 _DECODER: Final = msgspec.json.Decoder(Combined[KlineUpdate])
 
 
+_RECENT: Final = 64  # two connections overlap by seconds
+
+
 class Bars(Stream):
-    """One-minute bars, each published once it is finished; `ts_event` is its start."""
+    """One-minute bars, each published once, when it is finished; `ts_event` is its start."""
 
     schema = "OHLCV_1M"
+
+    def __init__(self, channel: str, units: Units, *, archive: bool) -> None:
+        super().__init__(channel, units, archive=archive)
+        self._published: deque[int] = deque(maxlen=_RECENT)
 
     def frame(self, payload: bytes, ts_recv: int) -> Sequence[Output]:  # noqa: ARG002 # a bar record has no such field
         message = decode(_DECODER, payload)
@@ -37,4 +45,7 @@ class Bars(Stream):
             dbn.RTYPE_OHLCV_1M, self.publisher_id, self.instrument_id, start, prices[bar.o], prices[bar.h],
             prices[bar.l], prices[bar.c], volume,
         )  # fmt: skip
-        return (Message("OHLCV_1M", self.channel, data),) if bar.x else ()
+        if not bar.x or start in self._published:
+            return ()
+        self._published.append(start)
+        return (Message("OHLCV_1M", self.channel, data),)

@@ -1,45 +1,20 @@
-"""Instruments from GET /api/v3/exchangeInfo."""
+"""Instruments from the entries of GET /api/v3/exchangeInfo."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
-
-import msgspec
 
 from penstock.errors import PayloadError
 from penstock.instruments import SPOT, Instrument
 from penstock.lots import MAX_QUANTITY, fixed, lots
 from penstock.publishers import Publisher
-from providers.binance_spot.payloads import ExchangeInfo, Symbol, decode
-
-_DECODER: Final = msgspec.json.Decoder(ExchangeInfo)
+from providers.binance_spot.payloads import Symbol
 
 _FINEST: Final = 10
 """1e-8 at 1e-9: the finest quantity the venue ever prints (`baseAssetPrecision` is 8)."""
 
 _ORDER_LOTS: Final = 10**10
 """Lots that the largest single order may take: 2.3 DBN records."""
-
-
-def instruments(payload: bytes, publisher: Publisher) -> Iterator[tuple[Instrument, str]]:
-    """Each instrument with its `status`.
-
-    Symbols that no definition can express (no lot, names too long for DBN) are left out: their data is then refused as
-    that of an unknown instrument. Raises PayloadError where the payload is no exchangeInfo, no symbol of it can be
-    expressed, or two have one id.
-    """
-    seen: dict[int, str] = {}
-    for symbol in decode(_DECODER, payload).symbols:
-        instrument = _instrument(symbol, publisher)
-        if instrument is None:
-            continue
-        other = seen.setdefault(instrument.instrument_id, symbol.symbol)
-        if other != symbol.symbol:
-            raise PayloadError("instrument_id", "symbol", symbol.symbol, f"another hash than that of {other}")
-        yield instrument, symbol.status
-    if not seen:
-        raise PayloadError("no_instruments", "symbols", payload[:120], "at least one with PRICE_FILTER and LOT_SIZE")
 
 
 def lot_of(step: int, largest: int) -> int:
@@ -56,7 +31,9 @@ def lot_of(step: int, largest: int) -> int:
     return lot
 
 
-def _instrument(symbol: Symbol, publisher: Publisher) -> Instrument | None:
+def instrument_of(symbol: Symbol, publisher: Publisher) -> Instrument | None:
+    """The instrument of an exchangeInfo's entry; None where no definition can express it (no lot, names too long for DBN):
+    its data is then refused as that of an unknown instrument."""
     try:
         instrument = _read(symbol, publisher)
         if instrument is not None:

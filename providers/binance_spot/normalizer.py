@@ -22,9 +22,9 @@ from penstock.raw.v1.raw_pb2 import (
 )
 from penstock.timestamps import NS_PER_S
 from providers.binance_spot.bars import Bars
-from providers.binance_spot.definitions import instruments
+from providers.binance_spot.catalogue import Catalogue
 from providers.binance_spot.depth import PATIENCE_NS, Depth
-from providers.binance_spot.payloads import decode, decode_control
+from providers.binance_spot.payloads import Combined, Named, decode, decode_control
 from providers.binance_spot.quotes import Quotes
 from providers.binance_spot.stream import Stream, Units
 from providers.binance_spot.tickers import Tickers
@@ -57,6 +57,8 @@ _UNKNOWN_STATUS: Final = (0, b"~", b"~")
 
 _MAX_UNDEFINED: Final = 4096
 
+_LISTING_NS: Final = 10 * NS_PER_S
+
 
 class _Connected(msgspec.Struct):
     """The payload of KIND_CONNECTED."""
@@ -70,6 +72,7 @@ class _Heartbeat(msgspec.Struct):
     connections: dict[int, list[str]]
 
 
+_NAMED: Final = msgspec.json.Decoder(Combined[Named])
 _CONNECTED: Final = msgspec.json.Decoder(_Connected)
 _HEARTBEAT: Final = msgspec.json.Decoder(_Heartbeat)
 
@@ -82,7 +85,7 @@ class Normalizer:
         self._archive = archive
         self._streams: dict[str, Stream] = {}
         self._units: dict[str, Units] = {}
-        self._status: dict[str, str] = {}
+        self._catalogue = Catalogue(info.publisher)
         self._connections: dict[int, list[str]] = {}
         self._undefined: set[str] = set()
         self._define_at = 0
@@ -111,8 +114,8 @@ class Normalizer:
                 yield image
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        for units in self._units.values():
-            yield _definition(units.instrument, ts_recv, "A")
+        for instrument in self._catalogue.listed.values():
+            yield _definition(instrument, ts_recv, "A")
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
@@ -130,6 +133,8 @@ class Normalizer:
         raw_symbol, kind = _parts(channel)
         units = self._units.get(raw_symbol)
         if units is None:
+            if self._units and decode(_NAMED, payload).data.s != raw_symbol:
+                raise PayloadError("unknown_instrument", "symbol", raw_symbol, "a symbol of the last exchangeInfo")
             return self._undefined_data(channel, raw_symbol, kind, ts_recv)
         stream = kind(channel, units, archive=self._archive)
         outputs = stream.frame(payload, ts_recv)
@@ -141,13 +146,15 @@ class Normalizer:
         if not depths:
             units = self._units.get(raw_symbol)
             if units is None:
-                return self._ask_definitions(raw_symbol, ts_recv)
+                if self._units:
+                    raise PayloadError("unknown_instrument", "symbol", raw_symbol, "a symbol of the last exchangeInfo")
+                return self._ask_definitions(ts_recv)
             depths = [self._depth(f"{raw_symbol.lower()}@depth@100ms", units)]
         return [output for depth in depths for output in depth.snapshot(payload, ts_recv)]
 
     def _undefined_data(self, channel: str, raw_symbol: str, kind: type[Stream], ts_recv: int) -> Sequence[Output]:
-        """Data that cannot be counted in lots yet is dropped, and said to be."""
-        wanted = self._ask_definitions(raw_symbol, ts_recv)
+        """Data that cannot be counted in lots yet, as of a symbol listed since, is dropped, and said to be."""
+        wanted = self._ask_definitions(ts_recv)
         if channel in self._undefined or len(self._undefined) >= _MAX_UNDEFINED:
             return wanted
         self._undefined.add(channel)
@@ -155,13 +162,11 @@ class Normalizer:
         gap = Gap("no_definition").record(self._publisher.publisher_id, number, ts_recv)
         return (Message(kind.schema, channel, gap), *wanted)
 
-    def _ask_definitions(self, raw_symbol: str, ts_recv: int) -> Sequence[Output]:
-        """Raises PayloadError where definitions are known and this symbol's is not among them."""
-        if self._units:
-            raise PayloadError("unknown_instrument", "symbol", raw_symbol, "a symbol of the last exchangeInfo")
+    def _ask_definitions(self, ts_recv: int) -> Sequence[Output]:
+        """At most once a second, and rarely where the symbol may be one that no definition can express."""
         if ts_recv < self._define_at:
             return ()
-        self._define_at = ts_recv + NS_PER_S
+        self._define_at = ts_recv + (_LISTING_NS if self._units else NS_PER_S)
         return (Resync(EXCHANGE_INFO),)
 
     def _depth(self, channel: str, units: Units) -> Depth:
@@ -174,19 +179,25 @@ class Normalizer:
     # --- definitions ----------------------------------------------------------------------------------------------
 
     def _define(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
+        news = self._catalogue.learn(payload, ts_recv)
         outputs: list[Output] = []
-        for instrument, status in list(instruments(payload, self._publisher)):
-            units = self._units.get(instrument.raw_symbol)
-            known = None if units is None else units.instrument
-            if known != instrument:
-                self._units[instrument.raw_symbol] = Units(instrument)
-                outputs.append(_definition(instrument, ts_recv, "A" if known is None else "M"))
-                if known is not None and known.lot != instrument.lot:
-                    outputs += self._recount(instrument, ts_recv)
-            if self._status.get(instrument.raw_symbol) != status:
-                self._status[instrument.raw_symbol] = status
-                outputs.append(_status(instrument, status, ts_recv))
+        for instrument, action in news.defined:
+            before = self._units.get(instrument.raw_symbol)
+            self._units[instrument.raw_symbol] = Units(instrument)
+            outputs.append(_definition(instrument, ts_recv, action))
+            if before is not None and before.instrument.lot != instrument.lot:
+                outputs += self._recount(instrument, ts_recv)
+        for instrument in news.gone:
+            outputs.append(_definition(instrument, ts_recv, "D"))
+            self._end(instrument)
+        outputs += [_status(instrument, status, ts_recv) for instrument, status in news.statuses]
         return outputs
+
+    def _end(self, instrument: Instrument) -> None:
+        """Nothing more is expected of a symbol that is listed no more; copies of its trades still are known as such."""
+        for stream in [stream for stream in self._streams.values() if stream.symbol == instrument.raw_symbol]:
+            if not isinstance(stream, Trades):
+                del self._streams[stream.channel]
 
     def _recount(self, instrument: Instrument, ts_recv: int) -> Sequence[Output]:
         """The lot changed: what is known in the old lots, above all the book, begins anew."""

@@ -137,6 +137,12 @@ class KlineUpdate(msgspec.Struct, tag_field="e", tag="kline", gc=False):
     k: Kline
 
 
+class Named(msgspec.Struct, gc=False):
+    """Of any stream's message: the symbol."""
+
+    s: str
+
+
 class Combined[T](msgspec.Struct, gc=False):
     """Every message of the `/stream` endpoint: {"stream":"btcusdt@trade","data":{…}}. #general-wss-information"""
 
@@ -187,6 +193,7 @@ class ExchangeInfo(msgspec.Struct):
     """
 
     symbols: list[Symbol]
+    serverTime: Id = 0
 
 
 class Error(msgspec.Struct):

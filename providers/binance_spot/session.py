@@ -24,15 +24,14 @@ from penstock.provider import (
 )
 from providers.binance_spot.payloads import DepthSnapshot, decode, decode_control, merge_key
 
-STREAMS: Final = ("trade", "depth@100ms", "bookTicker")
-"""What is subscribed of every symbol."""
+STREAMS: Final = ("trade", "depth@100ms", "bookTicker", "ticker", "kline_1m")
+"""What is subscribed of every symbol. Not `aggTrade`: it has the trades of `trade` once more, added up."""
 
 SNAPSHOT_LEVELS: Final = 1000
 """Levels a side of a book snapshot. 5,000 is possible at five times the weight, which would leave 12 snapshots a minute
 for a restart of all symbols; what is beyond is learnt when it changes."""
 
 _PER_MESSAGE: Final = 200  # streams in one SUBSCRIBE; the venue publishes no limit below its 1,024 a connection
-_NAMED: Final = 100  # more symbols than this and the whole exchangeInfo is fetched: same weight, shorter URL
 _DEPTH: Final = "@depth"
 _EXCHANGE_INFO: Final = "rest/exchangeInfo"
 # Codes of malformed requests: sending them again cannot help. web-socket-streams.md#error-messages (2026-07-21)
@@ -58,11 +57,9 @@ class Session:
         self._requested: dict[Plan, dict[int, tuple[str, ...]]] = {}
 
     def definitions(self) -> Sequence[Request]:
-        url = f"{self._rest}/exchangeInfo"
-        if len(self._symbols) <= _NAMED:
-            names = msgspec.json.encode(self._symbols).decode()
-            url = f"{url}?symbols={quote(names)}"
-        return (Request(_EXCHANGE_INFO, url),)
+        """The whole list: asked for by name the answer is an error as soon as one of the symbols is not listed (yet, or any
+        more), and what is missing says what was delisted. Without the sets of permissions it is a fraction of its size."""
+        return (Request(_EXCHANGE_INFO, f"{self._rest}/exchangeInfo?showPermissionSets=false"),)
 
     def plans(self) -> Sequence[Plan]:
         """All streams of a symbol go on one connection."""
@@ -80,7 +77,7 @@ class Session:
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:  # noqa: ARG002
         control = decode_control(frame)
         if control.shutdown:
-            return (Reconnect("server_shutdown"),)
+            return (Reconnect("server_shutdown", overlap=True),)
         refusal = control.refusal
         if refusal is not None:
             return (Rejected(f"{refusal.code} {refusal.msg}", terminal=refusal.code in _MALFORMED),)
@@ -101,10 +98,13 @@ class Session:
         """The venue's pings are WebSocket frames, which the socket itself answers."""
         return ()
 
-    def probe(self, plan: Plan) -> Request | None:
-        """The first book of the plan, one level deep (weight 5): its update id is that of the stream."""
-        channel = next(_books(plan), None)
-        return None if channel is None else Request(f"rest/probe/{channel}", self._depth_url(channel, 1))
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
+        """The book, or the first of the plan, one level deep (weight 5): its update id is that of the stream."""
+        books = [name for name in _books(plan) if channel in {"", name}]
+        if not books:
+            return None
+        channel = books[0]
+        return Request(f"rest/probe/{channel}", self._depth_url(channel, 1))
 
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
         """True where the book has updates after those of the last frame; any at all, where there was no frame.

@@ -6,24 +6,27 @@ What it does and refuses is what README.md says of the real venue.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
 from typing import ClassVar, Final
 
 import msgspec
 from aiohttp import web
 
 from penstock import clock
+from providers.binance_spot import wire
 from providers.binance_spot.offline import offline
 from simulator import ledger
 from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Ledger
-from simulator.market import ONE, Event, Fill, LevelChange, Listing, decimal
+from simulator.market import ONE, Event, Fill, Listing
 from simulator.venue import Router, Venue
 
 _FIRST_UPDATE: Final = 50_093_239_218  # beyond 32 bits, as the real ones are
+_JUMP: Final = 1_000_000  # of update ids over a restart
 _FIRST_TRADE: Final = 3_735_683_258
 _TICKS_PER_WINDOW: Final = 2  # of 50 ms
+_TICKS_PER_TICKER: Final = 20
+_TICKS_PER_BAR: Final = 40
 _NS_PER_MS: Final = 1_000_000
 
 # https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (2026-07-21)
@@ -38,7 +41,6 @@ _DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 _INFO_WEIGHT: Final = 20
 
 _EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
-_MAX_QUANTITY: Final = "9000.00000000"
 
 
 class Call(msgspec.Struct):
@@ -86,6 +88,8 @@ class Simulator(Venue):
         self._windows = Conflation()
         self._ticks = 0
         self._best = {listing.symbol: self.market.best(listing.symbol) for listing in self.market.listings}
+        self._first_update = _FIRST_UPDATE
+        self._bars: dict[str, wire.Bar] = {}
         self._ping_ns = clock.monotonic_ns() + _PING_NS
         self._messages: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=_MESSAGES_PER_S))
         self._weights: deque[tuple[int, int]] = deque()
@@ -128,6 +132,9 @@ class Simulator(Venue):
     def on_close(self, connection: Connection) -> None:
         self._messages.pop(connection.number, None)
 
+    def on_reset(self) -> None:
+        self._first_update += _JUMP
+
     def _too_fast(self, connection: Connection) -> bool:
         stamps, now = self._messages[connection.number], clock.monotonic_ns()
         fast = len(stamps) == _MESSAGES_PER_S and now - stamps[0] < 10**9
@@ -144,45 +151,61 @@ class Simulator(Venue):
         best = self.market.best(symbol)
         if best != self._best[symbol]:
             self._best[symbol] = best
-            self._book_ticker(symbol, _FIRST_UPDATE + event.sequence, *best)
+            self._book_ticker(symbol, self._first_update + event.sequence, *best)
 
     def on_tick(self, now_ns: int) -> None:
         self._ticks += 1
         if self._ticks % _TICKS_PER_WINDOW == 0:
             for window in self._windows.take():
                 self._depth_update(window, now_ns // _NS_PER_MS)
+        self._summaries(now_ns // _NS_PER_MS)
         self._keep_alive()
 
     def _trade(self, symbol: str, ms: int, fill: Fill) -> None:
-        channel = f"{symbol.lower()}@trade"
-        number, maker = _FIRST_TRADE + fill.trade_id, "true" if fill.aggressor == "sell" else "false"
-        text = (
-            f'{{"stream":"{channel}","data":{{"e":"trade","E":{ms},"s":"{symbol}","t":{number},"p":"{_text(fill.price)}",'
-            f'"q":"{_text(fill.quantity)}","T":{ms},"m":{maker},"M":true}}}}'
-        )
+        channel, number = f"{symbol.lower()}@trade", _FIRST_TRADE + fill.trade_id
+        self._bar(symbol, ms).add(fill, number)
         entry = ledger.trade(symbol, ms * _NS_PER_MS, number, fill.price, fill.quantity, fill.aggressor)
-        self.broadcast(channel, text, entry)
+        self.broadcast(channel, wire.trade(channel, symbol, ms, number, fill), entry)
 
     def _book_ticker(self, symbol: str, update: int, bid: tuple[int, int], ask: tuple[int, int]) -> None:
         channel = f"{symbol.lower()}@bookTicker"
-        text = (
-            f'{{"stream":"{channel}","data":{{"u":{update},"s":"{symbol}","b":"{_text(bid[0])}","B":"{_text(bid[1])}",'
-            f'"a":"{_text(ask[0])}","A":"{_text(ask[1])}"}}}}'
-        )
         # The frame has no time.
-        self.broadcast(channel, text, ledger.top(symbol, 0, update, bid, ask))
+        entry = ledger.top(symbol, 0, update, bid, ask)
+        self.broadcast(channel, wire.book_ticker(channel, symbol, update, bid, ask), entry)
 
     def _depth_update(self, window: Window, ms: int) -> None:
-        symbol, changes = window.listing.symbol, window.changes
+        symbol = window.listing.symbol
         channel = f"{symbol.lower()}@depth@100ms"
-        first, last = _FIRST_UPDATE + window.first, _FIRST_UPDATE + window.last
-        bids = [change for change in changes if change.side == "bid"]
-        asks = [change for change in changes if change.side == "ask"]
-        text = (
-            f'{{"stream":"{channel}","data":{{"e":"depthUpdate","E":{ms},"s":"{symbol}","U":{first},"u":{last},'
-            f'"b":{_changes(bids)},"a":{_changes(asks)}}}}}'
-        )
-        self.broadcast(channel, text, ledger.book(symbol, ms * _NS_PER_MS, last, [*bids, *asks]))
+        first, last = self._first_update + window.first, self._first_update + window.last
+        changes = sorted(window.changes, key=lambda change: change.side == "ask")
+        entry = ledger.book(symbol, ms * _NS_PER_MS, last, changes)
+        self.broadcast(channel, wire.depth_update(channel, window, ms, first, last), entry)
+
+    def _summaries(self, ms: int) -> None:
+        """Tickers each second, bars every two and when they are finished."""
+        for symbol in self._best:
+            self._bar(symbol, ms)
+            if self._ticks % _TICKS_PER_TICKER == 0:
+                channel, figures = f"{symbol.lower()}@ticker", self.market.statistics(symbol)
+                entry = ledger.statistics(symbol, ms * _NS_PER_MS, 0, wire.ticker_values(figures))
+                self.broadcast(channel, wire.ticker(channel, symbol, ms, figures), entry)
+            if self._ticks % _TICKS_PER_BAR == 0:
+                self._publish_bar(symbol, ms, finished=False)
+
+    def _bar(self, symbol: str, ms: int) -> wire.Bar:
+        """The bar of this minute; a new minute finishes the one before, and opens at its last price."""
+        bar, minute = self._bars.get(symbol), ms // wire.MS_PER_MINUTE
+        if bar is None or bar.minute < minute:
+            last = self.market.statistics(symbol).last if bar is None else bar.figures[3]
+            if bar is not None:
+                self._publish_bar(symbol, ms, finished=True)
+            bar = self._bars[symbol] = wire.Bar(minute, (last, last, last, last))
+        return bar
+
+    def _publish_bar(self, symbol: str, ms: int, *, finished: bool) -> None:
+        channel = f"{symbol.lower()}@kline_1m"
+        if not self.stopped and self.wanted(channel):
+            self.broadcast(channel, wire.kline(channel, symbol, ms, self._bars[symbol], finished=finished))
 
     def _keep_alive(self) -> None:
         now = clock.monotonic_ns()
@@ -209,7 +232,7 @@ class Simulator(Venue):
                 return self._answer({"code": -1100, "msg": "Illegal characters found in parameter 'symbols'."}, 0, 400)
         if not all(symbol in known for symbol in wanted):
             return self._answer({"code": -1121, "msg": "Invalid symbol."}, _INFO_WEIGHT, 400)
-        symbols = [_symbol(known[symbol]) for symbol in wanted]
+        symbols = [wire.listed(known[symbol]) for symbol in wanted]
         info = {"timezone": "UTC", "serverTime": clock.time_ns() // _NS_PER_MS, "rateLimits": [], "symbols": symbols}
         return self._answer(info, _INFO_WEIGHT)
 
@@ -223,9 +246,9 @@ class Simulator(Venue):
         if self.loses_snapshot(f"{symbol.lower()}@depth@100ms"):
             return web.Response(status=503, text="Service Unavailable")
         bids, asks = (
-            [[_text(price), _text(size)] for price, size in side[:levels]] for side in self.market.book(symbol)
+            [[wire.text(price), wire.text(size)] for price, size in side[:levels]] for side in self.market.book(symbol)
         )
-        body = {"lastUpdateId": _FIRST_UPDATE + self.market.sequence(symbol), "bids": bids, "asks": asks}
+        body = {"lastUpdateId": self._first_update + self.market.sequence(symbol), "bids": bids, "asks": asks}
         return self._answer(body, next(weight for bound, weight in _DEPTH_WEIGHTS if levels <= bound))
 
     def _answer(self, body: object, weight: int, status: int = 200) -> web.Response:
@@ -243,33 +266,6 @@ class Simulator(Venue):
         return web.Response(
             status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
         )
-
-
-def _text(value: int) -> str:
-    return decimal(value, 8)
-
-
-def _changes(changes: Sequence[LevelChange]) -> str:
-    levels = [f'["{_text(price)}","{_text(quantity)}"]' for _, price, quantity, _ in changes]
-    return f"[{','.join(levels)}]"
-
-
-def _symbol(listing: Listing) -> dict[str, object]:
-    return {
-        "symbol": listing.symbol,
-        "status": "TRADING",
-        "baseAsset": listing.base,
-        "quoteAsset": listing.quote,
-        "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": _text(listing.tick), "tickSize": _text(listing.tick)},
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": _text(listing.lot),
-                "maxQty": _MAX_QUANTITY,
-                "stepSize": _text(listing.lot),
-            },
-        ],
-    }
 
 
 def _reply(call: Call, result: object) -> str:

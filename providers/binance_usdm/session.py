@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import batched
+from itertools import batched, cycle
 from typing import Final
 from urllib.parse import quote
 
@@ -11,10 +11,12 @@ import msgspec
 
 from penstock.errors import PayloadError
 from penstock.provider import (
+    POLL,
     Action,
     Credentials,
     Endpoints,
     Plan,
+    Poll,
     ProviderInfo,
     Rejected,
     Request,
@@ -42,13 +44,16 @@ OPEN_INTEREST_NS: Final = 30 * NS_PER_S
 """How often the open interest of a symbol is asked for, where the budget allows it."""
 
 SPACING_NS: Final = 5 * NS_PER_S
-"""Between two such requests of all connections: a fifth of the requests allowed."""
+"""Between two such requests: a fifth of the requests allowed."""
 
 BEHIND_NS: Final = 2 * NS_PER_S
 """The mark price is sent every second. Two more at the venue mean that one was not sent here."""
 
 _PER_MESSAGE: Final = 200  # streams in one SUBSCRIBE; the venue publishes no limit below its 1,024 a connection
 _PROBE_LEVELS: Final = 5  # the fewest there are
+_POLLS: Final = f"{POLL}openInterest"
+_MISSED: Final = 2  # rounds without an answer, until open interest is no longer vouched for
+_ANSWER_S: Final = 10.0
 _BOOK: Final = "@depth"
 _MARK: Final = "@markPrice"
 # Codes of malformed requests: sending them again cannot help. /Live-Subscribing-Unsubscribing-to-streams (2025-11)
@@ -73,14 +78,14 @@ class Session:
         self._symbols = tuple(dict.fromkeys(symbol.upper() for symbol in symbols))
         self._capacity = min(STREAMS_PER_CONNECTION, info.limits.channels_per_connection // 2)
         self._requested: dict[Plan, dict[int, tuple[str, ...]]] = {}
-        self._polls: dict[Plan, _Poll] = {}
+        self._turns: dict[Plan, _Turns] = {}
 
     def definitions(self) -> Sequence[Request]:
         """The list has no parameters: it is always that of all contracts."""
         return (Request(EXCHANGE_INFO, f"{self._rest}/exchangeInfo"),)
 
     def plans(self) -> Sequence[Plan]:
-        """All streams of a symbol and route go on one connection."""
+        """All streams of a symbol and route go on one connection. Open interest has no stream and is polled."""
         public, market = self._capacity // len(PUBLIC), (self._capacity - 1) // len(MARKET)
         return [
             *(Plan(f"{self._stream}/public/stream", _names(part, PUBLIC)) for part in batched(self._symbols, public)),
@@ -88,13 +93,19 @@ class Session:
                 Plan(f"{self._stream}/market/stream", _names(part, MARKET) + (() if number else (CONTRACT_INFO,)))
                 for number, part in enumerate(batched(self._symbols, market))
             ),
+            *(Plan(_POLLS, tuple(OPEN_INTEREST + name for name in part)) for part in self._polled()),
         ]
 
+    def _polled(self) -> list[tuple[str, ...]]:
+        return list(batched(self._symbols, self._capacity))
+
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
+        if plan.url == _POLLS:
+            spacing_ns = max(SPACING_NS * len(self._polled()), OPEN_INTEREST_NS // len(plan.channels))
+            self._turns[plan] = _Turns(plan.channels, spacing_ns, now_ns)
+            return (Subscribed(plan.channels),)  # there is nobody to subscribe with
         requested = dict(enumerate(batched(plan.channels, _PER_MESSAGE), 1))
         self._requested[plan] = requested
-        if symbols := [_symbol(name) for name in plan.channels if _MARK in name]:
-            self._polls.setdefault(plan, _Poll(symbols, now_ns))
         return [Send(_subscribe(number, channels)) for number, channels in requested.items()]
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:  # noqa: ARG002
@@ -102,10 +113,10 @@ class Session:
         refusal = control.refusal
         if refusal is not None:
             return (Rejected(f"{refusal.code} {refusal.msg}", terminal=refusal.code in _MALFORMED),)
-        channels = self._requested.get(plan, {}).pop(control.id, None) if isinstance(control.id, int) else None
-        if channels is None or control.result is not None:
+        requested = self._requested.get(plan, {})
+        if not isinstance(control.id, int) or control.id not in requested or control.result is not None:
             raise PayloadError("unknown_frame", "id", control.id, "an answer to a request of this connection")
-        return (Subscribed(channels),)
+        return (Subscribed(requested.pop(control.id)),)
 
     def subscribed(self, plan: Plan) -> Sequence[Action]:
         return [self._snapshot(channel) for channel in _books(plan)]
@@ -116,23 +127,23 @@ class Session:
         return (self._snapshot(channel),) if _BOOK in channel else ()
 
     def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
-        """Open interest, which has no stream. The venue's pings are WebSocket frames, which the socket itself answers."""
-        poll = self._polls.get(plan)
-        if poll is None or now_ns < poll.at_ns:
+        """Whose turn it is to be polled. The venue's pings are WebSocket frames, which the socket itself answers."""
+        turns = self._turns.get(plan)
+        if turns is None or now_ns < turns.due_ns:
             return ()
-        spacing_ns = max(SPACING_NS * len(self._polls), OPEN_INTEREST_NS // len(poll.symbols))
-        symbol = poll.take(now_ns + spacing_ns)
-        return (Request(OPEN_INTEREST + symbol, f"{self._rest}/openInterest?symbol={quote(symbol)}"),)
+        channel = turns.take(now_ns)
+        url = f"{self._rest}/openInterest?symbol={quote(channel.removeprefix(OPEN_INTEREST))}"
+        return (Request(channel, url, poll=Poll(channel, _MISSED * turns.round_s + _ANSWER_S)),)
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The first book of the plan, five levels deep (weight 2), whose update id is that of the stream; where the plan
         has none, the first mark price (weight 1), whose time is."""
-        for channel in plan.channels:
-            if _BOOK in channel:
-                return Request(PROBE + channel, self._depth_url(channel, _PROBE_LEVELS))
-            if _MARK in channel:
-                url = f"{self._rest}/premiumIndex?symbol={quote(_symbol(channel))}"
-                return Request(PROBE + channel, url)
+        for name in plan.channels if not channel else (channel,):
+            if _BOOK in name:
+                return Request(PROBE + name, self._depth_url(name, _PROBE_LEVELS))
+            if _MARK in name:
+                url = f"{self._rest}/premiumIndex?symbol={quote(_symbol(name))}"
+                return Request(PROBE + name, url)
         return None
 
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
@@ -156,20 +167,19 @@ class Session:
         return f"{self._rest}/depth?symbol={quote(_symbol(channel))}&limit={levels}"
 
 
-class _Poll:
-    """Whose open interest is asked for next, and when. It outlives connections: a reconnect is no reason to ask sooner."""
+class _Turns:
+    """Which of the channels of a poll plan is asked for next, and when."""
 
-    def __init__(self, symbols: Sequence[str], at_ns: int) -> None:
-        self.symbols = symbols
-        self.at_ns = at_ns
-        self._next = 0
+    def __init__(self, channels: Sequence[str], spacing_ns: int, due_ns: int) -> None:
+        self.due_ns = due_ns
+        self.round_s = len(channels) * spacing_ns / NS_PER_S
+        self._channels = cycle(channels)
+        self._spacing_ns = spacing_ns
 
-    def take(self, at_ns: int) -> str:
-        """The symbol whose turn it is; the next one's comes at `at_ns`."""
-        self.at_ns = at_ns
-        symbol = self.symbols[self._next]
-        self._next = (self._next + 1) % len(self.symbols)
-        return symbol
+    def take(self, now_ns: int) -> str:
+        """The channel whose turn it is."""
+        self.due_ns = now_ns + self._spacing_ns
+        return next(self._channels)
 
 
 def _names(symbols: Iterable[str], streams: Sequence[str]) -> tuple[str, ...]:

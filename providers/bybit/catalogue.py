@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
@@ -13,11 +13,8 @@ from penstock.raw.v1.raw_pb2 import Envelope
 from penstock.timestamps import NS_PER_S
 from providers.bybit import states
 from providers.bybit.definitions import Known, Registry
-from providers.bybit.names import raw_symbol, split_symbol
+from providers.bybit.names import INSTRUMENTS, raw_symbol, split_symbol
 from providers.bybit.payloads import Maintenance
-
-INSTRUMENTS: Final = "rest/instruments-info/"
-"""Prefix of the channels of instrument lists; the category follows, and the symbol where the answer is about one."""
 
 
 class Taught(NamedTuple):

@@ -14,7 +14,7 @@ from penstock.instruments import Instrument as Described
 from penstock.lots import fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS
-from providers.bybit.names import raw_symbol
+from providers.bybit.names import CATEGORIES, raw_symbol
 from providers.bybit.payloads import Answer, Instrument, InstrumentName, Listed, decode
 
 _BODY: Final = msgspec.json.Decoder(Answer[Listed[msgspec.Raw]])
@@ -71,15 +71,19 @@ class Registry:
     def learn(self, category: str, symbol: str, body: bytes, ts_recv: int) -> Learned:
         """Take over an instruments-info answer about a category, or, with `symbol`, about that one of its instruments.
 
-        Only an answer about one symbol can show that it is gone: lists come in pages. Raises PayloadError, with nothing
-        changed, where it is no such answer. One instrument that cannot be stated is refused alone.
+        Where the answer names its category that is what it is about, whatever was asked. Only an answer about one symbol
+        can show that it is gone: lists come in pages. Raises PayloadError, with nothing changed, where it is no such
+        answer. One instrument that cannot be stated is refused alone.
         """
         answer = decode(_BODY, body)
         missing = answer.retCode == NO_SUCH_SYMBOL and bool(symbol)
         if answer.retCode and not missing:
             raise PayloadError("venue_error", "retCode", f"{answer.retCode} {answer.retMsg[:80]}", "0")
         ts_event = answer.time * NS_PER_MS if 0 < answer.time <= MAX_NS // NS_PER_MS else ts_recv
-        items, refused = _listed(answer.result.items if answer.result else [], category, symbol)
+        asked, result = category, answer.result or Listed[msgspec.Raw]()
+        if (category := result.category or asked) not in CATEGORIES:
+            raise PayloadError("unknown_channel", "category", category, "one of " + ", ".join(CATEGORIES))
+        items, refused = _listed(result.items, category)
         # Oldest first: where two names hash to one id the older keeps it, on every lane and after every restart.
         items.sort(key=lambda item: (item.launchTime.rjust(16, "0"), item.symbol))
         changed, restated, removed, states = [], [], [], []
@@ -99,7 +103,7 @@ class Registry:
                 removed += self._remove(name, ts_event, ts_recv)
             else:
                 states.append((self.known[name], item.status))
-        if symbol and not any(item.symbol == symbol for item in items) and not refused:
+        if symbol and category == asked and not refused and not any(item.symbol == symbol for item in items):
             removed += self._remove(raw_symbol(category, symbol), ts_event, ts_recv)
         self.refused.update(name for name, _ in refused)
         return Learned(
@@ -127,16 +131,12 @@ class Registry:
         return [] if known is None else [known._replace(record=_record(known.described, ts_event, ts_recv, "D"))]
 
 
-def _listed(
-    items: list[msgspec.Raw], category: str, symbol: str
-) -> tuple[list[Instrument], list[tuple[str, PayloadError]]]:
-    """The instruments that were asked about, and those that cannot be read."""
+def _listed(items: list[msgspec.Raw], category: str) -> tuple[list[Instrument], list[tuple[str, PayloadError]]]:
+    """The instruments of an answer, and those that cannot be read."""
     listed: list[Instrument] = []
     refused: list[tuple[str, PayloadError]] = []
     for raw in items:
         name = decode(_NAMED, raw).symbol
-        if symbol and name != symbol:
-            continue
         try:
             listed.append(decode(_INSTRUMENT, raw))
         except PayloadError as error:

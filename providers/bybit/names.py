@@ -16,6 +16,9 @@ CATEGORIES: Final = ("linear", "inverse", "spot", "option")
 SYSTEM_STATUS: Final = "misc.system.status"
 """The one channel of the connection /v5/public/misc/status."""
 
+INSTRUMENTS: Final = "rest/instruments-info/"
+"""Prefix of the channels of instrument lists; the category follows, and the symbol where the answer is about one."""
+
 KINDS: Final = ("orderbook", "publicTrade", "tickers", "kline", "allLiquidation")
 
 RETIRED: Final = frozenset(

@@ -15,9 +15,9 @@ from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROP
 from penstock.timestamps import from_ms
 from providers.bybit.bars import INTERVAL, BarStream
 from providers.bybit.books import CONSECUTIVE, BookStream
-from providers.bybit.catalogue import INSTRUMENTS, Catalogue
+from providers.bybit.catalogue import Catalogue
 from providers.bybit.definitions import Known
-from providers.bybit.names import CATEGORIES, KINDS, RETIRED, SYSTEM_STATUS, Topic, topic_of
+from providers.bybit.names import INSTRUMENTS, SYSTEM_STATUS, Topic, topic_of
 from providers.bybit.payloads import (
     Answer,
     BookMessage,
@@ -30,7 +30,7 @@ from providers.bybit.payloads import (
     TradeMessage,
     decode,
 )
-from providers.bybit.stream import SCHEMAS, Stream, check
+from providers.bybit.stream import Stream, check, refuse, schemas_of, trades_channel
 from providers.bybit.tickers import TickerStream
 from providers.bybit.tops import TopStream
 from providers.bybit.trades import LiquidationStream, TradeStream
@@ -208,13 +208,11 @@ class Normalizer:
         if channel.startswith(REST):
             decode(_CONTROL, envelope.payload)
             return ()
-        _refuse(channel, decode(_CONTROL, envelope.payload).topic)
+        refuse(channel, decode(_CONTROL, envelope.payload).topic)
         return ()
 
     def _instruments(self, envelope: Envelope) -> Sequence[Output]:
         category, _, symbol = envelope.channel.removeprefix(INSTRUMENTS).partition("/")
-        if category not in CATEGORIES:
-            raise PayloadError("unknown_channel", "category", category, "one of " + ", ".join(CATEGORIES))
         taught = self._catalogue.learn(category, symbol, envelope)
         outputs = taught.outputs
         for known in taught.restated:
@@ -230,7 +228,7 @@ class Normalizer:
         for channel in self._channels_of(known):
             stream = self._streams.pop(channel)
             stream.known = known
-            outputs += [stream.gap(schema, Gap("definition"), ts_event) for schema in _schemas(channel)]
+            outputs += [stream.gap(schema, Gap("definition"), ts_event) for schema in schemas_of(channel)]
             if isinstance(stream, BookStream):
                 outputs.append(Resync(channel))
         return outputs
@@ -280,37 +278,9 @@ class Normalizer:
                 continue
             if isinstance(stream, TickerStream):
                 stream.forget()
-            outputs += [stream.gap(schema, marker, ts_event) for schema in _schemas(stream.channel)]
+            outputs += [stream.gap(schema, marker, ts_event) for schema in schemas_of(stream.channel)]
         if not streams:
             number = instrument_id(self._publisher.provider, topic.instrument)
             record = marker.record(self._publisher.publisher_id, number, ts_event)
-            outputs += [Message(schema, channel, record) for schema in _schemas(channel)]
+            outputs += [Message(schema, channel, record) for schema in schemas_of(channel)]
         return outputs
-
-
-def trades_channel(category: str, symbol: str) -> str:
-    """The channel on which an instrument's trades are published."""
-    return f"{category}.publicTrade.{symbol}"
-
-
-def _schemas(channel: str) -> tuple[str, ...]:
-    """What a channel is published as."""
-    topic = topic_of(channel)
-    assert topic is not None
-    if topic.kind == "orderbook" and topic.variant == "1":
-        return ("MBP_1",)
-    if topic.kind == "tickers" and topic.category == "spot":
-        return ("STATISTICS",)
-    return SCHEMAS[topic.kind]
-
-
-def _refuse(channel: str, topic: str | None) -> None:
-    """Raise PayloadError for a data frame of no channel of ours."""
-    if topic is None:
-        return
-    word = topic.partition(".")[0]
-    if word in RETIRED:
-        raise PayloadError("retired_api", "topic", topic, "a topic of the v5 API: older ones are out of scope")
-    if word in KINDS and channel == topic:
-        raise PayloadError("wrong_channel", "channel", channel, "<category>.<topic>, the category from the connection")
-    raise PayloadError("unknown_frame", "topic", topic, "one of " + ", ".join(KINDS))

@@ -268,8 +268,9 @@ class Instrument(InstrumentName):
 
 
 class Listed[T](msgspec.Struct):
-    """The `result` of a REST list."""
+    """The `result` of a REST list. `category` is empty where the answer does not name it."""
 
+    category: str = ""
     items: list[T] = msgspec.field(name="list", default_factory=list)
 
 

@@ -26,8 +26,7 @@ from penstock.provider import (
     Subscribed,
 )
 from penstock.timestamps import NS_PER_S
-from providers.bybit.catalogue import INSTRUMENTS
-from providers.bybit.names import CATEGORIES, split_symbol, topic_of
+from providers.bybit.names import CATEGORIES, INSTRUMENTS, split_symbol, topic_of
 from providers.bybit.payloads import Reply, Topics, decode
 from providers.bybit.peeks import seq_of
 
@@ -43,24 +42,29 @@ ARGS_PER_REQUEST: Final = {"linear": 100, "inverse": 100, "option": 100, "spot":
 ARGS_CHARACTERS: Final = 10_500
 """Half of the 21,000 characters of args that one connection may have."""
 
+PATIENCE_S: Final = 10
+"""A request to resubscribe that is not answered for this long stands in the way of no other."""
+
 _REPLY: Final = msgspec.json.Decoder(Reply)
 _ALREADY: Final = "already subscribed"
 
 
 class _Call(NamedTuple):
-    """A request that waits for its answer; `channels` are the plan's words."""
+    """A request that waits for its answer; `channels` are the plan's words, `asked` the ticks so far."""
 
     op: str
     channels: tuple[str, ...]
+    asked: int
 
 
 @dataclass(slots=True)
 class _Connection:
-    """What one open connection is waiting for, oldest first, and when it must ping (UNIX ns)."""
+    """What one open connection is waiting for, oldest first, when it must ping (UNIX ns), and its age in ticks."""
 
     next_id: int = 1
     calls: dict[str, _Call] = field(default_factory=dict)
     ping_at: int = 0
+    ticks: int = 0
 
 
 class Session:
@@ -133,23 +137,26 @@ class Session:
         state = self._connections.get(plan)
         if state is None or channel not in plan.channels:
             return ()
-        if any(channel in call.channels for call in state.calls.values()):
+        if any(channel in call.channels and state.ticks - call.asked < PATIENCE_S for call in state.calls.values()):
             return ()  # already on its way
         return self._requests(state, "unsubscribe", (channel,))
 
     def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         """The venue's own ping."""
         state = self._connections.get(plan)
-        if state is None or now_ns < state.ping_at:
+        if state is None:
+            return ()
+        state.ticks += 1
+        if now_ns < state.ping_at:
             return ()
         state.ping_at = now_ns + PING_S * NS_PER_S
         return [Send('{"op":"ping"}')]
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The order book over REST, of one book of the plan after the other."""
         books = [
             topic
-            for topic in map(topic_of, plan.channels)
+            for topic in map(topic_of, (channel,) if channel else plan.channels)
             if topic and topic.kind == "orderbook" and topic.variant != "1"
         ]
         if not books:
@@ -194,7 +201,7 @@ class Session:
             part = tuple(channels[start : start + size])
             number = str(state.next_id)
             state.next_id += 1
-            state.calls[number] = _Call(op, part)
+            state.calls[number] = _Call(op, part, state.ticks)
             body = {"req_id": number, "op": op, "args": [channel.partition(".")[2] for channel in part]}
             actions.append(Send(msgspec.json.encode(body).decode()))
         return actions

@@ -6,14 +6,14 @@ What it does and refuses is what README.md says of the real venue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import msgspec
 from aiohttp import web
 
 from penstock import clock
-from providers.bybit import wire
+from providers.bybit import candles, wire
+from providers.bybit.listed import Listed
 from providers.bybit.names import CATEGORIES, KINDS, topic_of
 from providers.bybit.peeks import channel_on
 from simulator import ledger
@@ -21,17 +21,18 @@ from simulator.captures import Frame
 from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Ledger
-from simulator.market import ONE, Event, Listing, Statistics, decimal
+from simulator.market import ONE, Event, Listing, Statistics
 from simulator.venue import Router, Venue
 
 _FIRST_U: Final = 15_076_952
 _FIRST_SEQ: Final = 753_843_911_359  # beyond 32 bits, as the real ones are
 _TICKS_PER_WINDOW: Final = 2  # of 50 ms
+_TICKS_PER_SECOND: Final = 20
 _NS_PER_MS: Final = 1_000_000
 _SPOT_ARGS: Final = 10
 _DEPTHS: Final = ("200", "1")
 
-__all__ = ["Simulator", "acknowledge", "symbols_in"]
+__all__ = ["Simulator", "acknowledge", "definitions_for", "symbols_in"]
 
 
 class _Request(msgspec.Struct):
@@ -54,30 +55,18 @@ def acknowledge(text: str) -> list[str]:
     return [wire.reply(request.op, request.req_id, "pong" if request.op == "ping" else "")]
 
 
+def definitions_for(symbols: list[str]) -> dict[str, str]:
+    """REST path → body, for recordings, which hold no announcements of maintenance."""
+    del symbols
+    return {"/v5/system/status": wire.answer({"list": []}, _now_ms(), text="")}
+
+
 def symbols_in(frames: Sequence[Frame]) -> list[str]:
     """The instruments of a recording: a frame's own words and the category of its connection."""
     topics = {topic_of(channel_on(frame.url)(frame.payload)) for frame in frames}
     return sorted(
         {topic.instrument for topic in topics if topic and (topic.category, topic.kind) != ("option", "publicTrade")}
     )
-
-
-@dataclass(slots=True)
-class _Instrument:
-    """One listing's ids and what its tickers last said. `u` counts the messages of its book, `seq` its events."""
-
-    listing: Listing
-    category: str
-    u: int
-    seq: int
-    ts_ms: int
-    best: tuple[tuple[int, int], tuple[int, int]]
-    top_u: int = _FIRST_U
-    moved: bool = False
-    said: dict[str, str] = field(default_factory=dict)
-
-    def channel(self, topic: str) -> str:
-        return f"{self.category}.{topic}.{wire.symbol_of(self.listing)}"
 
 
 class Simulator(Venue):
@@ -89,13 +78,12 @@ class Simulator(Venue):
         super().__init__(seed, ledger_file)
         self._ticks = 0
         self._windows = Conflation()
-        self._instruments = {
-            listing.symbol: _Instrument(
-                listing, wire.category_of(listing), _FIRST_U, _FIRST_SEQ, 0, self.market.best(listing.symbol)
-            )
-            for listing in self.market.listings
-        }
-        self._by_name = {(one.category, wire.symbol_of(one.listing)): one for one in self._instruments.values()}
+        self._instruments = {listing.symbol: self._listed(listing) for listing in self.market.listings}
+        self._by_name = {(one.category, one.symbol): one for one in self._instruments.values()}
+
+    def _listed(self, listing: Listing) -> Listed:
+        category, symbol, best = wire.category_of(listing), wire.symbol_of(listing), self.market.best(listing.symbol)
+        return Listed(listing, category, symbol, _FIRST_U, _FIRST_U, _FIRST_SEQ, best)
 
     def listings(self) -> list[Listing]:
         return [
@@ -171,17 +159,11 @@ class Simulator(Venue):
         topic = topic_of(channel)
         assert topic is not None
         state = self._by_name[topic.category, topic.symbol]
-        name = channel.partition(".")[2]
         if topic.kind == "orderbook":
-            if topic.variant == "1":
-                self.snapshot(connection, channel, self._top(state))
-                return
-            levels = self.market.book(state.listing.symbol)
-            text = wire.book(name, "snapshot", topic.symbol, *levels, state.u, state.seq, state.ts_ms, state.ts_ms)
-            self.snapshot(connection, channel, text)
+            whole = topic.variant != "1"
+            self.snapshot(connection, channel, state.snapshot(*self._book(state)) if whole else state.top())
         elif topic.kind == "tickers":
-            texts = wire.ticker_texts(state.listing, self._figures(state), state.best, state.ts_ms)
-            self.snapshot(connection, channel, wire.ticker(name, "snapshot", texts, state.seq, state.ts_ms))
+            self.snapshot(connection, channel, state.ticker("snapshot", state.texts(self._figures(state))))
 
     # --- the market ---------------------------------------------------------------------------------------------------
 
@@ -191,42 +173,39 @@ class Simulator(Venue):
         state.seq += 1 + len(event.changes)  # a cross sequence counts more than what is published
         self._windows.add(event)
         if event.fills:
+            if state.candle is not None and state.candle.start_ms + candles.MINUTE_MS <= state.ts_ms:
+                self._tick_candle(state, state.ts_ms)
+            state.count(event.fills)
             channel = state.channel("publicTrade")
             texts = [wire.trade(event.listing, state.ts_ms, fill, state.seq) for fill in event.fills]
-            entries = [
-                ledger.trade(
-                    event.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, fill.price, fill.quantity, fill.aggressor
-                )
-                for fill in event.fills
-            ]
+            entries = [self._entry(event, state, index) for index in range(len(event.fills))]
             self.broadcast(channel, wire.trades(channel.partition(".")[2], state.ts_ms, texts), *entries)
         best = self.market.best(event.listing.symbol)
         if best != state.best:
             state.best = best
             state.top_u += 1
             top = ledger.top(event.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, *best)
-            self.broadcast(state.channel("orderbook.1"), self._top(state), top)
+            self.broadcast(state.channel("orderbook.1"), state.top(), top)
 
-    def _top(self, state: _Instrument) -> str:
-        symbol = wire.symbol_of(state.listing)
-        bid, ask = state.best
-        topic = f"orderbook.1.{symbol}"
-        return wire.book(topic, "snapshot", symbol, [bid], [ask], state.top_u, state.seq, state.ts_ms, state.ts_ms)
+    @staticmethod
+    def _entry(event: Event, state: Listed, index: int) -> ledger.Entry:
+        fill, ts_event = event.fills[index], state.ts_ms * _NS_PER_MS
+        sequence = wire.sequence(event.listing, fill, state.seq, index)
+        return ledger.trade(event.listing.symbol, ts_event, sequence, fill.price, fill.quantity, fill.aggressor)
 
     def on_tick(self, now_ns: int) -> None:
-        del now_ns
         self._ticks += 1
         if self._ticks % _TICKS_PER_WINDOW == 0:
             self._close_windows()
             for state in self._instruments.values():
                 self._tick_ticker(state)
+        if self._ticks % _TICKS_PER_SECOND == 0:
+            for state in self._instruments.values():
+                self._tick_candle(state, wire.milliseconds(now_ns))
 
     def on_reset(self) -> None:
-        """The service restarts: `u` begins anew, the matching engine's sequence goes on."""
         for state in self._instruments.values():
-            state.u = state.top_u = 1
-            state.seq += 1_000_000
-            state.said = {}
+            state.restart()
 
     def _close_windows(self) -> None:
         """Publish what the 100 ms books owe."""
@@ -235,38 +214,39 @@ class Simulator(Venue):
         for window in self._windows.take():
             self._close_book(window, self._instruments[window.listing.symbol])
 
-    def _close_book(self, window: Window, state: _Instrument) -> None:
+    def _close_book(self, window: Window, state: Listed) -> None:
         changes = [change for change in window.changes if change.quantity or change.existed]
         if not changes:
             return
         state.u += 1
-        channel, symbol = state.channel("orderbook.200"), wire.symbol_of(window.listing)
+        channel = state.channel("orderbook.200")
         entry = ledger.book(window.listing.symbol, state.ts_ms * _NS_PER_MS, state.seq, changes)
-        text = ""
-        if self.wanted(channel):
-            topic = channel.partition(".")[2]
-            bids, asks = wire.sides(changes)
-            text = wire.book(topic, "delta", symbol, bids, asks, state.u, state.seq, state.ts_ms, state.ts_ms)
-        self.broadcast(channel, text, entry)
+        self.broadcast(channel, state.delta(*wire.sides(changes)) if self.wanted(channel) else "", entry)
 
-    def _tick_ticker(self, state: _Instrument) -> None:
+    def _tick_ticker(self, state: Listed) -> None:
         """Derivatives send what changed, spot everything."""
         if not state.moved or self.stopped:
             return
         state.moved = False
         symbol, ts_event = state.listing.symbol, state.ts_ms * _NS_PER_MS
-        figures, channel = self._figures(state), state.channel("tickers")
-        texts = wire.ticker_texts(state.listing, figures, state.best, state.ts_ms)
-        kind, said = "snapshot", texts
+        figures, kind = self._figures(state), "snapshot"
+        said = texts = state.texts(figures)
         entries = [ledger.statistics(symbol, ts_event, state.seq, wire.ticker_values(state.category, figures))]
         if state.category != "spot":
-            kind, said = "delta", _changed(state.said, texts)
+            kind, said = "delta", state.changed(texts)
             if "bid1Price" in said or "ask1Price" in said:
                 entries.append(ledger.top(symbol, ts_event, state.seq, *state.best))
         state.said = texts
-        self.broadcast(channel, wire.ticker(channel.partition(".")[2], kind, said, state.seq, state.ts_ms), *entries)
+        self.broadcast(state.channel("tickers"), state.ticker(kind, said), *entries)
 
-    def _figures(self, state: _Instrument) -> Statistics:
+    def _tick_candle(self, state: Listed, now_ms: int) -> None:
+        if text := state.candles(now_ms):
+            self.broadcast(state.channel("kline.1"), text)
+
+    def _book(self, state: Listed) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        return self.market.book(state.listing.symbol)
+
+    def _figures(self, state: Listed) -> Statistics:
         return self.market.statistics(state.listing.symbol)
 
     # --- REST ---------------------------------------------------------------------------------------------------------
@@ -287,26 +267,12 @@ class Simulator(Venue):
         limit = request.query.get("limit", "25")
         if state is None or not limit.isdecimal():
             return _answer(wire.answer({}, _now_ms(), 10001, "Not supported symbols"))
-        bids, asks = self.market.book(state.listing.symbol)
-        levels = [[[decimal(part) for part in level] for level in side[: int(limit)]] for side in (bids, asks)]
-        result = {
-            "s": wire.symbol_of(state.listing), "b": levels[0], "a": levels[1], "ts": state.ts_ms, "u": state.u,
-            "seq": state.seq, "cts": state.ts_ms,
-        }  # fmt: skip
-        return _answer(wire.answer(result, _now_ms()))
+        bids, asks = self._book(state)
+        return _answer(wire.answer(state.book(bids[: int(limit)], asks[: int(limit)]), _now_ms()))
 
     async def _system_status(self, request: web.Request) -> web.Response:
         del request
         return _answer(wire.answer({"list": []}, _now_ms(), text=""))
-
-
-def _changed(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
-    """The fields of a delta; the two of a side of the book come together, as in the venue's own."""
-    changed = {name: text for name, text in now.items() if before.get(name) != text or name == "symbol"}
-    for side in ("bid1", "ask1"):
-        if any(name.startswith(side) for name in changed):
-            changed |= {name: text for name, text in now.items() if name.startswith(side)}
-    return changed
 
 
 def _now_ms() -> int:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from penstock.errors import PayloadError
 from penstock.lots import Fixed, Lots
 from penstock.markers import Gap
 from penstock.provider import Message
 from penstock.publishers import Publisher
 from providers.bybit.definitions import Known
+from providers.bybit.names import KINDS, RETIRED, topic_of
 
-SCHEMAS = {
+_SCHEMAS: Final = {
     "orderbook": ("MBO",),
     "publicTrade": ("TRADES",),
     "tickers": ("MBP_1", "STATISTICS"),
     "kline": ("OHLCV_1M",),
     "allLiquidation": ("STATISTICS",),
 }
-"""What each kind of topic is published as; level 1 books as MBP_1, and spot tickers have no best prices."""
 
 
 class Stream:
@@ -40,3 +42,31 @@ def check(channel: str, topic: str, symbols: tuple[str, str]) -> None:
         raise PayloadError("wrong_channel", "topic", topic, channel)
     if symbols[0] != symbols[1]:
         raise PayloadError("wrong_channel", "symbol", symbols[1], symbols[0])
+
+
+def trades_channel(category: str, symbol: str) -> str:
+    """The channel on which an instrument's trades are published."""
+    return f"{category}.publicTrade.{symbol}"
+
+
+def schemas_of(channel: str) -> tuple[str, ...]:
+    """What a channel is published as."""
+    topic = topic_of(channel)
+    assert topic is not None
+    if topic.kind == "orderbook" and topic.variant == "1":
+        return ("MBP_1",)
+    if topic.kind == "tickers" and topic.category == "spot":
+        return ("STATISTICS",)
+    return _SCHEMAS[topic.kind]
+
+
+def refuse(channel: str, topic: str | None) -> None:
+    """Raise PayloadError for a data frame of no channel of ours."""
+    if topic is None:
+        return
+    word = topic.partition(".")[0]
+    if word in RETIRED:
+        raise PayloadError("retired_api", "topic", topic, "a topic of the v5 API: older ones are out of scope")
+    if word in KINDS and channel == topic:
+        raise PayloadError("wrong_channel", "channel", channel, "<category>.<topic>, the category from the connection")
+    raise PayloadError("unknown_frame", "topic", topic, "one of " + ", ".join(KINDS))

@@ -20,32 +20,42 @@ SHORT_CLOSED: Final = 2
 REMEMBERED: Final = 8192
 """Ids of the latest trades of an instrument by which a repeated one is known: eight messages of the most trades."""
 
+SEQ_SHIFT: Final = 11
+"""Room for the 1,024 trades of one message, numbered by twos, beside the low 21 bits of `seq`."""
+
 _MAX_ID: Final = 64
+_COUNTED: Final = 64  # taker orders whose trades may still come, the latest ones
 
 
 class Ready(NamedTuple):
-    """A trade that was read and checked, not yet published."""
+    """A trade that was read and checked, not yet published; `parts` are its lots in u32 sizes."""
 
     id: str
     seq: int
-    content: bytes
+    ts_event: int
+    price: int
+    parts: list[int]
+    side: bytes
+    flags: int
+    ts_recv: int
 
 
 class TradeStream(Stream):
     """Trades of one instrument.
 
     Nothing proves that none is missing: ids of derivatives are UUIDs, spot ids are counted over several symbols, and
-    `seq` rises by much more than 1 between trades. A trade is known again by its id; what is older than every id
-    remembered is a repetition.
+    `seq` rises by any number between trades. A trade is known again by its id; what is older, by `seq` and time, than
+    every id remembered is a repetition.
     """
 
     def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
         super().__init__(publisher, known, channel, archive=archive)
-        self._seen: dict[str, int] = {}
-        self._floor = -1
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._floor = (-1, -1)
+        self._counts: dict[int, int] = {}
 
     def read(self, item: Trade, ts_recv: int) -> Ready:
-        """One trade as records, one for each part of a size beyond u32. Raises PayloadError.
+        """One trade. Raises PayloadError.
 
         F_PUBLISHER_SPECIFIC marks what no order of the published book took part in: block trades and those against
         retail price improvement orders.
@@ -57,26 +67,44 @@ class TradeStream(Stream):
             raise PayloadError("zero_price", "p", item.p, "a price above 0")
         if not 0 < len(item.i) <= _MAX_ID:
             raise PayloadError("shape", "i", item.i, f"an id of 1 to {_MAX_ID} characters")
-        side = side_of(item.S)
         flags = F_PUBLISHER_SPECIFIC if item.BT or item.RPI else 0
-        publisher_id, number = self.publisher.publisher_id, self.known.id
-        parts = split(size)
-        records = [
-            trade(publisher_id, number, ts_event, price, part, side, flags, ts_recv, item.seq) for part in parts[:-1]
-        ]
-        records.append(trade(publisher_id, number, ts_event, price, parts[-1], side, flags | F_LAST, ts_recv, item.seq))
-        return Ready(item.i, item.seq, b"".join(records))
+        return Ready(item.i, item.seq, ts_event, price, split(size), side_of(item.S), flags, ts_recv)
 
     def take(self, ready: Ready) -> list[Output]:
-        """Publish the trade unless it is known."""
+        """Publish the trade, one record for each part of its size, unless it is known."""
         seen = self._seen
-        if ready.id in seen or ready.seq < self._floor:
+        seq, ts_event = self._floor
+        # By both: a lower sequence at a later time would be a venue that began to count anew.
+        if ready.id in seen or (ready.seq < seq and ready.ts_event <= ts_event):
             return []
         if len(seen) >= REMEMBERED:
-            oldest = next(iter(seen))
-            self._floor = max(self._floor, seen.pop(oldest))
-        seen[ready.id] = ready.seq
-        return [Message("TRADES", self.channel, ready.content)]
+            self._floor = seen.pop(next(iter(seen)))
+        seen[ready.id] = (ready.seq, ready.ts_event)
+        publisher_id, number, sequence = self.publisher.publisher_id, self.known.id, self._sequence(ready)
+        last = len(ready.parts) - 1
+        records = [
+            trade(
+                publisher_id, number, ready.ts_event, ready.price, part, ready.side,
+                ready.flags | F_LAST if at == last else ready.flags, ready.ts_recv, sequence,
+            )
+            for at, part in enumerate(ready.parts)
+        ]  # fmt: skip
+        return [Message("TRADES", self.channel, b"".join(records))]
+
+    def _sequence(self, ready: Ready) -> int:
+        """An id that rises from trade to trade and is the same on both lanes: consumers tell trades apart by it.
+
+        Spot has one. Derivatives have UUIDs and a `seq` that all trades of one taker order share, so these are numbered
+        within it, in steps of two: no two of them follow each other by one, as ids do that are counted without holes.
+        """
+        if ready.id.isdecimal():
+            return int(ready.id)
+        counts, seq = self._counts, ready.seq
+        index = counts.get(seq, 0)
+        counts[seq] = index + 1
+        if len(counts) > _COUNTED:
+            del counts[next(iter(counts))]
+        return seq << SEQ_SHIFT | index << 1
 
 
 def side_of(word: str) -> bytes:

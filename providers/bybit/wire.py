@@ -52,16 +52,26 @@ def _levels(levels: Levels) -> str:
     return ",".join(f'["{decimal(price)}","{decimal(quantity)}"]' for price, quantity in levels)
 
 
-def trade(listing: Listing, ts_ms: int, fill: Fill, seq: int) -> str:
-    """One element of a `publicTrade.*` message. Spot counts its ids, derivatives have UUIDs."""
+def trade_id(listing: Listing, fill: Fill) -> str:
+    """Spot counts its ids, derivatives have UUIDs."""
     if category_of(listing) == "spot":
-        number = str(2_290_000_001_000_000_000 + fill.trade_id)
-    else:
-        number = str(UUID(bytes=blake2s(f"{listing.symbol}/{fill.trade_id}".encode(), digest_size=16).digest()))
+        return str(2_290_000_001_000_000_000 + fill.trade_id)
+    return str(UUID(bytes=blake2s(f"{listing.symbol}/{fill.trade_id}".encode(), digest_size=16).digest()))
+
+
+def sequence(listing: Listing, fill: Fill, seq: int, index: int) -> int:
+    """What tells a trade from others in 32 bits: spot's own number; else `seq`, and which of its trades, by twos."""
+    if category_of(listing) == "spot":
+        return int(trade_id(listing, fill))
+    return seq * 2048 + 2 * index
+
+
+def trade(listing: Listing, ts_ms: int, fill: Fill, seq: int) -> str:
+    """One element of a `publicTrade.*` message."""
     side = "Buy" if fill.aggressor == "buy" else "Sell"
     return (
         f'{{"T":{ts_ms},"s":"{symbol_of(listing)}","S":"{side}","v":"{decimal(fill.quantity)}",'
-        f'"p":"{decimal(fill.price)}","i":"{number}","BT":false,"RPI":false,"seq":{seq}}}'
+        f'"p":"{decimal(fill.price)}","i":"{trade_id(listing, fill)}","BT":false,"RPI":false,"seq":{seq}}}'
     )
 
 

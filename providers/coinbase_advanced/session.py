@@ -151,9 +151,10 @@ class Session:
         self._now_ns = now_ns
         return ()
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The last trade over REST, for one channel after the other: heartbeats prove the socket, not the data."""
-        channels = [name for name in plan.channels if name.startswith((f"{LEVEL2}.", f"{MARKET_TRADES}."))]
+        probed = (f"{LEVEL2}.", f"{MARKET_TRADES}.")
+        channels = [name for name in plan.channels if name.startswith(probed) and channel in {"", name}]
         if not channels:
             return None
         turn = self._probed[plan] = self._probed.get(plan, -1) + 1

@@ -8,19 +8,20 @@ the one before + 1; a higher one shows that messages were lost, a lower one is o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Final
 
 import msgspec
 
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, F_SNAPSHOT, MboPart, mbo_message
-from penstock.errors import PayloadError
 from penstock.provider import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange import payloads
-from providers.coinbase_exchange.orders import Order, OrderBook, check_room, order_key
-from providers.coinbase_exchange.payloads import Activate, Change, Done, Match, Open, Received, decode
-from providers.coinbase_exchange.stream import Stream, Units, time_of
+from providers.coinbase_exchange.events import Event, Reader
+from providers.coinbase_exchange.orders import Order, OrderBook, order_key
+from providers.coinbase_exchange.payloads import Activate, Match, decode
+from providers.coinbase_exchange.stream import Stream, Units
 
 BUFFERED: Final = 20_000
 """Messages kept for a snapshot: some 20 s of BTC-USD. Where they do not suffice the next one is asked for."""
@@ -31,21 +32,11 @@ PATIENCE_NS: Final = 5 * NS_PER_S
 GRACE_NS: Final = NS_PER_S // 2
 """Heartbeats come each second on each connection; two of a product within this time are of two connections."""
 
+WINDOW_NS: Final = NS_PER_S
+"""How long a hole in an archive may last: the channels of a product are in step within far less."""
+
 _RECENT: Final = 4096
 _ORDER: Final[msgspec.json.Decoder[payloads.Order]] = msgspec.json.Decoder(payloads.Order)
-
-
-class Event(NamedTuple):
-    """One message in DBN's numbers. `size` None keeps the order's, `price` None too; `taken` is what a match took."""
-
-    kind: str
-    sequence: int
-    ts_event: int
-    order_id: str = ""
-    side: bytes = b""
-    price: int | None = None
-    size: int | None = None
-    taken: int = 0
 
 
 class Full(Stream):
@@ -62,6 +53,7 @@ class Full(Stream):
     def __init__(self, units: Units, *, archive: bool) -> None:
         super().__init__(units, archive=archive)
         self.book = OrderBook()
+        self._read = Reader(units)
         self.synchronized = False
         """The book is whole; `started` says that a snapshot was published."""
         self.ask_at = 0
@@ -71,6 +63,8 @@ class Full(Stream):
         self._ts_event = 0
         self._waiting: deque[Event] = deque(maxlen=BUFFERED)
         self._recent: deque[int] = deque(maxlen=_RECENT)
+        self._held: list[tuple[int, int, Event]] = []
+        self._newest = 0
         self._owed = 0
         self._owed_at = -GRACE_NS
 
@@ -80,17 +74,36 @@ class Full(Stream):
         self.check(message.product_id)
         if isinstance(message, Activate) or message.sequence is None:
             return ()  # of the client's own orders: not numbered, and nothing that the public sees
-        return self.take(self._event(message, message.sequence), ts_recv)
+        return self.take(self._read.order(message, message.sequence), ts_recv)
 
     def event_of(self, match: Match) -> Event:
         """A match of `matches`, which is one of `full` as well, as its event. Raises PayloadError."""
         self.check(match.product_id)
-        side, price, size = _side(match.side), self.prices[match.price], self.sizes[match.size]
-        ts_event = time_of(match.time)
-        return Event("match", match.sequence, ts_event, match.maker_order_id, side, price, taken=size)
+        return self._read.match(match)
 
     def take(self, event: Event, ts_recv: int) -> Sequence[Output]:
         """What the next event of the product becomes."""
+        return self._in_order(event, ts_recv) if self.archive else self._advance(event, ts_recv)
+
+    def _in_order(self, event: Event, ts_recv: int) -> Sequence[Output]:
+        """An archive is in order of time, channel by channel: what happened at once need not be in order of sequence."""
+        heappush(self._held, (event.sequence, ts_recv, event))
+        self._newest = max(self._newest, event.ts_event)
+        return self._drain()
+
+    def _drain(self) -> list[Output]:
+        outputs: list[Output] = []
+        while self._held:
+            sequence, received, oldest = self._held[0]
+            waiting = self._waiting
+            expected = self._last + 1 if self.synchronized else waiting[-1].sequence + 1 if waiting else sequence
+            if sequence > expected and oldest.ts_event > self._newest - WINDOW_NS:
+                break
+            heappop(self._held)
+            outputs += self._advance(oldest, received)
+        return outputs
+
+    def _advance(self, event: Event, ts_recv: int) -> Sequence[Output]:
         if not self.synchronized:
             return self._wait(event, ts_recv)
         expected = self._last + 1
@@ -112,7 +125,7 @@ class Full(Stream):
         During an auction the venue's book is indicative and may be crossed: it is asked for until it is not.
         """
         book = OrderBook()
-        book.replace((*self._orders(BID, body.bids), *self._orders(ASK, body.asks)))
+        book.replace((*self._read.resting(BID, body.bids), *self._read.resting(ASK, body.asks)))
         if self.synchronized or body.auction_mode:
             return ()
         last = body.sequence
@@ -121,12 +134,12 @@ class Full(Stream):
             return self._ask(ts_recv)
         self.book = book
         if self.archive and self.started:
-            return self._joined(newer, last, ts_recv)
+            return [*self._joined(newer, last, ts_recv), *self._drain()]
         self._begin(last, ts_recv)
         outputs: list[Output] = [self._image(ts_recv)]
         for event in newer:
-            outputs += self.take(event, ts_recv)
-        return outputs
+            outputs += self._advance(event, ts_recv)
+        return [*outputs, *self._drain()]
 
     def heartbeat(self, sequence: int, ts_recv: int) -> Sequence[Output]:
         """The venue says which sequence was the last. What an earlier heartbeat named must have come by now."""
@@ -210,20 +223,6 @@ class Full(Stream):
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
-    def _event(self, message: Received | Open | Done | Change, sequence: int) -> Event:
-        ts_event = time_of(message.time)
-        if isinstance(message, Open):
-            size = self._size(message.remaining_size)
-            side, price = _side(message.side), self.prices[message.price]
-            return Event("open", sequence, ts_event, message.order_id, side, price, size)
-        if isinstance(message, Done):
-            return Event("done", sequence, ts_event, message.order_id)
-        if isinstance(message, Change):
-            new_size = None if message.new_size is None else self._size(message.new_size)
-            new_price = None if message.new_price is None else self.prices[message.new_price]
-            return Event("change", sequence, ts_event, message.order_id, price=new_price, size=new_size)
-        return Event("received", sequence, ts_event)
-
     def _contradiction(self, event: Event) -> str:
         """Why a whole chain cannot have led to this event: the word of the gap, empty where it can."""
         order = self.book.orders.get(event.order_id)
@@ -265,20 +264,3 @@ class Full(Stream):
         ids = self.publisher_id, self.instrument_id
         data = mbo_message(*ids, self._ts_event, self.book.image(), F_SNAPSHOT, ts_recv, self._last)
         return Message("MBO", self.channel, data)
-
-    def _orders(self, side: bytes, rows: Iterable[tuple[str, str, int | str]]) -> Iterable[tuple[str, Order]]:
-        for price, size, order_id in rows:
-            if not isinstance(order_id, str):
-                raise PayloadError("shape", "book", order_id, "order ids, as of level 3")
-            order = Order(order_key(order_id), side, self.prices[price], self._size(size))
-            if order.size:
-                yield order_id, order
-
-    def _size(self, text: str) -> int:
-        size = self.sizes[text]
-        check_room(size)
-        return size
-
-
-def _side(word: str) -> bytes:
-    return BID if word == "buy" else ASK

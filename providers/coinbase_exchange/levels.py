@@ -72,14 +72,18 @@ class Levels(Stream):
 
     def due(self, ts_recv: int, traded: int = 0) -> Sequence[Output]:
         """What time alone shows; `traded` is the venue's time of the last trade that must have changed the book."""
-        if not self.started:
-            return ()
-        if not self.bad:
+        if not self.bad and self.started:
             if wrong := self._audit.proved(ts_recv):
                 return self._doubt("audit", ts_recv, 0, wrong)
             if traded > self._ts_event and not self.archive:
                 return self._doubt("stale", ts_recv)
         return self._asked(ts_recv)
+
+    def await_snapshot(self, ts_recv: int) -> None:
+        """A connection that carries the channel began: its first frame is a snapshot, which is asked for if it stays out."""
+        self.bad = self.bad or not self.started
+        if self.bad:
+            self._resync_at = ts_recv
 
     def interrupted(self, reason: str, ts_recv: int) -> Sequence[Output]:
         """Doubtful until the next snapshot, for which the caller or the session asks."""
@@ -124,6 +128,7 @@ class Levels(Stream):
             return [*outputs, *self._apply(before, ts_event, changes, ts_recv), *self._asked(ts_recv)]
         if not self.started:
             self.started = True
+            self._resync_at = ts_recv - RESYNC_EVERY
             gap, *resync = self._doubt("no_snapshot", ts_recv)
             return [gap, *self._apply(ts_event, ts_event, changes, ts_recv), *resync]
         return [*self._apply(ts_event, ts_event, changes, ts_recv), *self._asked(ts_recv)]

@@ -179,8 +179,8 @@ class Normalizer:
         self._connections[envelope.connection] = decode(_CONNECTED, envelope.payload).channels
         for channel in self._connections[envelope.connection]:
             word, _, name = channel.partition(".")
-            if word == FULL and (product := self._known(name)) is not None:
-                product.await_full(envelope.ts_recv)
+            if word in _SCHEMAS and (product := self._known(name)) is not None:
+                product.connected(word, envelope.ts_recv)
         return outputs
 
     def _disconnected(self, connection: int, reason: str, ts_recv: int) -> Sequence[Output]:

@@ -71,8 +71,8 @@ def merge_key(channel: str, payload: bytes) -> MergeKey:
     if channel.startswith("matches."):
         trade = _TRADE_ID.search(payload)
         if trade is not None:
-            # A last_match repeats a match that the other lane may have had as such: the same trade, one identity.
-            return MergeKey(at, int(trade[1]), trade[1])
+            # A last_match is no copy of the match it repeats: `full` counts only the match.
+            return MergeKey(at, int(trade[1]), trade[1] if kind is None else kind[1] + b"-" + trade[1])
     elif kind is not None and kind[1] in _BY_SEQUENCE:
         sequence = _SEQUENCE.search(payload)
         if sequence is not None:

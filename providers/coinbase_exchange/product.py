@@ -35,10 +35,13 @@ class Product:
         if self.full is not None:
             yield self.full
 
-    def await_full(self, ts_recv: int) -> None:
-        """A connection that carries `full` began; its session fetches a snapshot by itself."""
-        self.full = self._full()
-        self.full.ask_at = ts_recv + PATIENCE_NS
+    def connected(self, word: str, ts_recv: int) -> None:
+        """A connection that carries a channel began. Of `full` its session fetches a snapshot by itself."""
+        if word == FULL:
+            self.full = self._full()
+            self.full.ask_at = ts_recv + PATIENCE_NS
+        elif word == LEVEL2:
+            self.levels.await_snapshot(ts_recv)
 
     def order(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
         """A frame of `full` other than a match."""

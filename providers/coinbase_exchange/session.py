@@ -6,6 +6,7 @@ each answer lists everything that is subscribed to by then.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import batched
 from typing import Final
@@ -48,8 +49,15 @@ from providers.coinbase_exchange.payloads import (
 AUDIT_NS: Final = 30 * NS_PER_S
 """One book of a connection is compared with REST this often, one after the other: some 2 MB for BTC-USD."""
 
+AUDIT_SHARE_NS: Final = 2 * NS_PER_S
+"""Between two such comparisons of all connections: a quarter of what one lane may ask of REST."""
+
 RESUBSCRIBE_NS: Final = 3 * NS_PER_S
 """How long the answer to an unsubscribe message may take before the book is subscribed to again all the same."""
+
+HOPELESS: Final = 5
+HOPELESS_NS: Final = 60 * NS_PER_S
+"""A channel that REST had to help out so often within this time is not served, though acknowledged: subscribe anew."""
 
 _BATCHED: Final = "level2_batch"
 _WORDS: Final = {_BATCHED: LEVEL2, "level2_50": LEVEL2}  # the older name of level2_batch; answers have had either
@@ -85,7 +93,9 @@ class Session:
         )
         self._probed: dict[Plan, int] = {}
         self._audited: dict[Plan, tuple[int, int]] = {}
+        self._audit_ns = max(AUDIT_NS, AUDIT_SHARE_NS * len(self._plans))
         self._again: dict[Plan, dict[str, int]] = {}
+        self._helped: dict[str, deque[int]] = {}
         self._now_ns = 0
         if credentials is not None:
             auth.fields(credentials, 0)  # a secret that cannot sign is found at start, not at midnight
@@ -133,18 +143,13 @@ class Session:
         if channel == PRODUCTS:
             return self.definitions()
         word, _, product = channel.partition(".")
-        if channel not in plan.channels:
+        if channel not in plan.channels or word not in (FULL, MATCHES, LEVEL2):
             return ()
-        if word == FULL:
-            return [self._snapshot(product)]
-        if word == MATCHES:
-            url = f"{self._endpoints.rest}/products/{product}/trades?limit={_RECENT_TRADES}"
-            return [Request(f"{TRADES}{product}", url)]
-        if word != LEVEL2:
-            return ()
-        # Subscribing twice does nothing at the venue: first the answer that it is off, then on again.
-        self._again.setdefault(plan, {})[channel] = self._now_ns
-        return [self._send("unsubscribe", LEVEL2, (product,))]
+        if word == LEVEL2:
+            return self._leave(plan, channel)
+        url = f"{self._endpoints.rest}/products/{product}/trades?limit={_RECENT_TRADES}"
+        request = self._snapshot(product) if word == FULL else Request(f"{TRADES}{product}", url)
+        return [request, *self._leave(plan, channel)] if self._hopeless(channel) else [request]
 
     def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         """Subscribe again what was never answered to be off, and have a book compared with REST now and then."""
@@ -152,7 +157,7 @@ class Session:
         late = [name for name, at in self._again.get(plan, {}).items() if now_ns >= at + RESUBSCRIBE_NS]
         actions: list[Action] = [*self._resubscribe(plan, late)]
         at, turn = self._audited.setdefault(plan, (now_ns, 0))
-        if self._book == LEVEL2 and now_ns >= at + AUDIT_NS:
+        if self._book == LEVEL2 and now_ns >= at + self._audit_ns:
             products = _products(plan)
             self._audited[plan] = (now_ns, turn + 1)
             # Each product twice in a row: only what two looks agree on is believed.
@@ -160,9 +165,12 @@ class Session:
             actions.append(Request(f"{BOOK}{product}", f"{self._endpoints.rest}/products/{product}/book?level=2"))
         return actions
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The last trade over REST, for one channel after the other: heartbeats prove the socket, not the data."""
-        channels = [name for name in plan.channels if name.startswith((f"{MATCHES}.", f"{self._book}."))]
+        probed = (f"{MATCHES}.", f"{self._book}.")
+        channels = [name for name in plan.channels if name.startswith(probed) and channel in {"", name}]
+        if not channels:
+            return None
         turn = self._probed[plan] = self._probed.get(plan, -1) + 1
         channel = channels[turn % len(channels)]
         product = channel.partition(".")[2]
@@ -192,10 +200,23 @@ class Session:
     def _snapshot(self, product: str) -> Request:
         return Request(f"{BOOK}{product}", f"{self._endpoints.rest}/products/{product}/book?level=3")
 
+    def _hopeless(self, channel: str) -> bool:
+        helped = self._helped.setdefault(channel, deque(maxlen=HOPELESS))
+        helped.append(self._now_ns)
+        if len(helped) < HOPELESS or helped[0] <= self._now_ns - HOPELESS_NS:
+            return False
+        helped.clear()
+        return True
+
+    def _leave(self, plan: Plan, channel: str) -> Sequence[Action]:
+        """Subscribing twice does nothing at the venue: first the answer that the channel is off, then on again."""
+        self._again.setdefault(plan, {})[channel] = self._now_ns
+        return [self._send("unsubscribe", *_split(channel))]
+
     def _resubscribe(self, plan: Plan, channels: Sequence[str]) -> Sequence[Action]:
         for channel in channels:
             del self._again[plan][channel]
-        return [self._send("subscribe", LEVEL2, (channel.partition(".")[2],)) for channel in channels]
+        return [self._send("subscribe", *_split(channel)) for channel in channels]
 
     def _send(self, kind: str, word: str, products: Sequence[str]) -> Send:
         name = _BATCHED if word == LEVEL2 and self._credentials is None else word
@@ -206,6 +227,11 @@ class Session:
         if self._credentials is not None:
             message |= auth.fields(self._credentials, self._now_ns)
         return Send(msgspec.json.encode(message).decode(), secret=self._credentials is not None)
+
+
+def _split(channel: str) -> tuple[str, tuple[str]]:
+    word, _, product = channel.partition(".")
+    return word, (product,)
 
 
 def _products(plan: Plan) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from penstock.provider import CONTROL, Message, Output, ProviderInfo, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
 from penstock.timestamps import NS_PER_S
 from providers.databento import metadata
-from providers.databento.books import doubted, is_start
+from providers.databento.books import doubted, is_readable, is_start, is_whole
 from providers.databento.definitions import checked, is_deletion, raw_symbol, symbol
 from providers.databento.payloads import (
     MAPPING_CHANNEL,
@@ -84,10 +84,11 @@ class Normalizer:
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images."""
+        """See penstock.provider.Normalizer.images. An image is as of the book's last event, in Databento's time."""
+        del ts_recv
         for stream in self._streams.values():
             if stream.schema == "MBO" and stream.book.whole and not stream.doubtful:
-                yield Message("MBO", stream.channel, stream.book.image(ts_recv))
+                yield Message("MBO", stream.channel, stream.book.image())
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
         """See penstock.provider.Normalizer.definitions. The records are the ones first published, times included."""
@@ -124,25 +125,37 @@ class Normalizer:
         return stream
 
     def _book(self, connection: int, ts_recv: int, data: bytes, number: int) -> Sequence[Output]:
+        if not is_readable(data):
+            raise PayloadError("shape", "action, side", data[36:40], "letters of DBN")
+        if not (is_whole(data) or self._archive):
+            # A file may end within an event; a session does not.
+            raise PayloadError("shape", "flags", data[-20], "F_LAST on the last record")
         stream = self._stream("mbo", number)
         at, book = captured_at(data), stream.book
         if is_start(data):
             stream.position.restart(connection, at, data)
-            stream.doubtful = False
+            stream.doubtful = stream.crossed = False
             self._awaited.pop(number, None)
         elif not stream.position.take(connection, at, data):
             return ()
         began = book.whole
         known = book.apply(data)
         outputs: list[Output] = []
-        if began and not known and not stream.doubtful:
-            stream.doubtful = True
-            outputs.append(self._gap(stream, Gap("unknown_order"), ts_recv))
+        if began and not known:
+            outputs += self._doubt(stream, Gap("unknown_order"), ts_recv)
         elif not book.whole and not self._archive:
             stream.doubtful = True
-        outputs.append(Message("MBO", stream.channel, doubted(data) if stream.doubtful else data))
-        if stream.doubtful and not stream.lost:
-            outputs += self._ask(stream, ts_recv)
+        crossed = book.crossed and not self._archive
+        if crossed and not (stream.crossed or stream.doubtful):
+            outputs.append(self._gap(stream, Gap("crossed"), ts_recv))
+        flagged = stream.doubtful or crossed or stream.crossed
+        outputs.append(Message("MBO", stream.channel, doubted(data) if flagged else data))
+        if stream.doubtful:
+            return [*outputs, *self._ask(stream, ts_recv)]
+        if stream.crossed and not crossed:
+            # Nothing was lost: the venue's orders themselves crossed, as in an auction. The book says that it is over.
+            outputs.append(Message("MBO", stream.channel, book.image()))
+        stream.crossed = crossed
         return outputs
 
     def _ask(self, stream: Stream, ts_recv: int) -> Sequence[Output]:

@@ -30,7 +30,7 @@ from penstock.provider import (
 from penstock.provider import Session as AnySession
 from penstock.timestamps import NS_PER_S
 from providers.databento import symbols as grammar
-from providers.databento.payloads import DEFINITION, UNSET, Notice, fields, is_record, notice
+from providers.databento.payloads import UNSET, UNTIMED, Notice, fields, is_record, notice
 
 HEARTBEAT_S: Final = 5
 """The least that heartbeat_interval_s may be (https://databento.com/docs/api-live/basics/system-messages)."""
@@ -78,6 +78,8 @@ class Session:
         """UNIX ns of the newest record of the sessions before; 0 where there is nothing to go on from."""
         self.aged_out = False
         """The gateway no longer has what this session asked it to replay."""
+        self._replays = self._has_books = True
+        self._definitions_from = 0
         self._numbers = count(1)
         self._unacknowledged: dict[int, str] = {}
 
@@ -92,24 +94,32 @@ class Session:
     def resume(self, previous: AnySession, last: Mapping[str, bytes]) -> None:
         """See penstock.provider.Resumable. What the session before still owed, from where it began; else from the
         newest record on: all schemas come in one stream, so older ones have come whole."""
-        if not isinstance(previous, Session) or previous.aged_out:
+        if not isinstance(previous, Session):
             return
+        self._replays = not previous.aged_out
         self.newest = previous.newest
         for frame in last.values():
-            if is_record(frame) and frame[1] != DEFINITION:
+            if is_record(frame) and frame[1] not in UNTIMED:
                 self.newest = max(self.newest, captured_at(frame))
         self.starts = dict(previous.starts)
+        self._has_books = "mbo" in last
 
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         """Nothing: the gateway speaks first."""
         del plan
-        if now_ns - self.newest + MARGIN_NS > REPLAY_NS:
+        self.newest = min(self.newest, now_ns)
+        if not self.newest:
+            return ()
+        if not self._replays or now_ns - self.newest + MARGIN_NS > REPLAY_NS:
+            # Begun anew, which the metadata must show: nothing is asked for from before the newest record.
+            self._definitions_from = max(self.newest + 1, now_ns - REPLAY_NS)
             self.starts.clear()
-            self.newest = 0
             return ()
         for schema in self._wanted.schemas:
             start = self.newest - MARGIN_NS - _BAR_NS.get(schema, 0)
             self.starts[schema] = max(min(start, self.starts.get(schema, start)), now_ns - REPLAY_NS)
+        if not self._has_books:
+            self.starts.pop("mbo", None)  # a replay needs a book to go on from
         return ()
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:
@@ -155,9 +165,9 @@ class Session:
         del plan, now_ns
         return ()
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """None: heartbeats are guaranteed within HEARTBEAT_S, and prove the session."""
-        del plan
+        del plan, channel
         return None
 
     def behind(self, channel: str, last_frame: bytes | None, body: bytes) -> bool:
@@ -195,7 +205,7 @@ class Session:
     def _request(self, schema: str, kind: str, part: Sequence[str], *, snapshot: bool) -> Send:
         number = next(self._numbers)
         self._unacknowledged[number] = schema
-        start = self.starts.get(schema, 0 if schema == "definition" else None)
+        start = self.starts.get(schema, self._definitions_from if schema == "definition" else None)
         line = f"schema={schema}|stype_in={kind}|symbols={','.join(part)}"
         if start is not None and not snapshot:
             line += f"|start={start}"

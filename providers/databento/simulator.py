@@ -251,6 +251,12 @@ class Simulator(TcpVenue):
         return kinds[number % len(kinds)]
 
 
+def acknowledge(text: str) -> list[str]:
+    """Nothing: recordings are replayed over WebSockets, and this gateway speaks TCP."""
+    del text
+    return []
+
+
 def _describe(listing: Listing) -> Instrument:
     return Instrument(
         publisher=_PUBLISHER,

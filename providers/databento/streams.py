@@ -60,10 +60,11 @@ class Stream:
     """What a subscription brings of one instrument. `channel` is Message.channel of its messages.
 
     `lost`: its connection ended, and what came meanwhile is not yet known to come again. `doubtful`: a book that is to
-    be flagged until a snapshot. `asked`: UNIX ns when a snapshot was asked for.
+    be flagged until a snapshot; `crossed`: one whose venue has bids above asks. `asked`: UNIX ns when a snapshot was asked
+    for.
     """
 
-    __slots__ = ("asked", "book", "channel", "doubtful", "instrument_id", "lost", "position", "schema")
+    __slots__ = ("asked", "book", "channel", "crossed", "doubtful", "instrument_id", "lost", "position", "schema")
 
     def __init__(self, schema: str, channel: str, instrument_id: int) -> None:
         self.schema = schema
@@ -71,5 +72,5 @@ class Stream:
         self.instrument_id = instrument_id
         self.position = Position()
         self.book = OrderBook()
-        self.lost = self.doubtful = False
+        self.lost = self.doubtful = self.crossed = False
         self.asked = 0

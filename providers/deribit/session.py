@@ -141,9 +141,9 @@ class Session:
         state.renew_at = 0
         return [self._authenticate(state)]
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The order book over REST: the venue's heartbeats, ten seconds apart, prove nothing about data."""
-        books = [name for name in plan.channels if name.startswith("book.")]
+        books = [name for name in plan.channels if name.startswith("book.") and channel in {"", name}]
         if not books:
             return None
         turn = self._probed[plan] = self._probed.get(plan, -1) + 1

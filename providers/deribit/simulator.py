@@ -23,6 +23,7 @@ from simulator.market import ONE, Event, LevelChange, Listing
 from simulator.venue import Router, Venue
 
 _FIRST_CHANGE_ID: Final = 45_176_552_517  # beyond 32 bits, as the real ones are
+_JUMP: Final = 1_000_000  # of change ids over a restart
 _FIRST_TRADE_ID: Final = 403_691_824
 _TICKS_PER_WINDOW: Final = 2  # of 50 ms
 _NS_PER_MS: Final = 1_000_000
@@ -75,6 +76,9 @@ class Simulator(Venue):
 
     def on_close(self, connection: Connection) -> None:
         self._clients.pop(connection.number, None)
+
+    def on_reset(self) -> None:
+        self._change_id += _JUMP
 
     async def on_text(self, connection: Connection, text: str) -> None:
         client = self._clients[connection.number]

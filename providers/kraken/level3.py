@@ -71,22 +71,26 @@ class OrderStream:
     checksum: levels that fall out of it are not deleted by the venue but forgotten, here as there.
     """
 
-    def __init__(self, publisher: Publisher, known: Known, channel: str) -> None:
+    def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
         self.known = known
         self._publisher = publisher
         self._channel = channel
+        self._archive = archive
         self._bids: Queue = {}
         self._asks: Queue = {}
         self._started = False
         self._doubtful = False
-        self._ts_event = 0
+        self._ts_event = self._venue_time = 0
         self._ask_again_at = 0
 
     def take(self, data: Level3Data, ts_recv: int, *, snapshot: bool) -> list[Output]:
         """Apply a message. Raises PayloadError with nothing changed."""
+        sent_at = from_iso8601(data.timestamp, "timestamp") if data.timestamp else 0
         events = self._read(data.bids), self._read(data.asks)
         times = [from_iso8601(order.timestamp, "timestamp") for order in (*data.bids, *data.asks)]
-        ts_event = from_iso8601(data.timestamp, "timestamp") if data.timestamp else max(times, default=ts_recv)
+        if self._old(sent_at, snapshot=snapshot):
+            return []
+        ts_event = sent_at or max(times, default=ts_recv)
         parts: list[MboPart] = [(0, UNDEF_PRICE, 0, CLEAR, NONE)] if snapshot else []
         missed: list[str] = []
         sides: list[Queue] = []
@@ -95,9 +99,11 @@ class OrderStream:
             _apply(fresh, listed, side, parts, missed)
             _cut(fresh, side, parts)
             sides.append(fresh)
+        if sent_at and sent_at == self._venue_time:
+            missed = []  # the same message again: what it deletes is deleted
         # From here on nothing raises.
         self._bids, self._asks = sides
-        self._ts_event = ts_event
+        self._ts_event, self._venue_time = ts_event, sent_at
         if snapshot:
             self._started, self._doubtful = True, False
         outputs: list[Output] = []
@@ -129,6 +135,10 @@ class OrderStream:
             for name, order in _sorted(queue, side):
                 parts += _resized(name, order.price, 0, order.size, side)
         return self._message(parts, self._ts_event, ts_recv, F_SNAPSHOT)
+
+    def _old(self, sent_at: int, *, snapshot: bool) -> bool:
+        """See BookStream: what is older than the book is out of order, or the other lane's copy in an archive."""
+        return 0 < sent_at < self._venue_time and (not snapshot or (self._archive and not self._doubtful))
 
     def _message(self, parts: list[MboPart], ts_event: int, ts_recv: int, flags: int) -> Message:
         ids = self._publisher.publisher_id, self.known.id

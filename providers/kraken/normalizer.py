@@ -134,7 +134,7 @@ class Normalizer:
         snapshot, data = v2.level3(envelope.channel, envelope.payload)
         stream = self._books.get(envelope.channel)
         if not isinstance(stream, OrderStream):
-            stream = OrderStream(self._publisher, known, envelope.channel)
+            stream = OrderStream(self._publisher, known, envelope.channel, archive=self._archive)
         outputs = stream.take(data, envelope.ts_recv, snapshot=snapshot)
         self._books[envelope.channel] = stream
         return outputs

@@ -11,9 +11,10 @@ RawLevel = tuple[bytes, bytes]
 class Book(NamedTuple):
     """A `book` message. `checksum` is missing in snapshots of the API v1.
 
-    `printed` are the decimals of price and quantity by which the checksum is made where the message says so itself (v1
-    prints them all); None where they are the instrument's precision (v2). `depth` is None where the message does not
-    say it. `ts_event` is None where the message has no time.
+    `ordered`: `ts_event` is the message's own time, which does not go back (v1 has times of levels only); it is None where
+    there is none. `printed` are the decimals of price and quantity by which the checksum is made where the message says so
+    itself (v1 prints them all); None where they are the instrument's precision (v2). `depth` is None where the message does
+    not say it.
     """
 
     snapshot: bool
@@ -21,6 +22,7 @@ class Book(NamedTuple):
     asks: list[RawLevel]
     checksum: int | None
     ts_event: int | None
+    ordered: bool
     printed: tuple[int, int] | None = None
     depth: int | None = None
 

@@ -46,7 +46,10 @@ OPTIONS: Final[dict[str, dict[str, object]]] = {
 OF_A_SYMBOL: Final = ("trade", "book", "ticker", "ohlc")
 
 SYMBOLS_PER_REQUEST: Final = 100
-"""The venue names no limit; half of what a level3 connection takes."""
+"""Of public channels, for which the venue names no limit; half of what a level3 connection takes."""
+
+LEVEL3_SYMBOLS_PER_REQUEST: Final = 1
+"""Each counts 5 of 200 a second: with the pace of messages in provider.yaml half of that is kept to."""
 
 LEVEL3_SYMBOLS: Final = 100
 """Half of the 200 that a level3 connection takes (https://docs.kraken.com/…/spot-websocket-v2/level3, read 2026-11)."""
@@ -109,7 +112,8 @@ class Session:
         actions: list[Action] = []
         for kind in kinds:
             mine = [channel for channel in plan.channels if channel.partition(".")[0] == kind]
-            actions += [self._ask(state, "subscribe", part) for part in batched(mine, SYMBOLS_PER_REQUEST)]
+            size = LEVEL3_SYMBOLS_PER_REQUEST if kind == "level3" else SYMBOLS_PER_REQUEST
+            actions += [self._ask(state, "subscribe", part) for part in batched(mine, size)]
         return actions
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:
@@ -163,9 +167,9 @@ class Session:
         state.next_id += 1
         return [_send({"method": "ping", "req_id": number})]
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The last trade over REST: heartbeats prove the connection only. None for level3, which the public plans cover."""
-        trades = [name for name in plan.channels if name.startswith("trade.")]
+        trades = [name for name in plan.channels if name.startswith("trade.") and channel in {"", name}]
         if not trades:
             return None
         turn = self._probed[plan] = self._probed.get(plan, -1) + 1

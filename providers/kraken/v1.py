@@ -85,6 +85,7 @@ def book(channel: str, payload: bytes) -> readings.Book:
         asks=raw_asks,
         checksum=_checksum(checksums[0]) if checksums else None,
         ts_event=max(times, default=None),
+        ordered=False,
         printed=None if first is None else (decimals(first[0]), decimals(first[1])),
         depth=_DEPTHS[name],
     )

@@ -32,6 +32,7 @@ def book(channel: str, payload: bytes) -> readings.Book:
         asks=[(bytes(level.price), bytes(level.qty)) for level in data.asks],
         checksum=data.checksum,
         ts_event=_time(data.timestamp),
+        ordered=data.timestamp is not None,
     )
 
 

@@ -62,9 +62,9 @@ class Registry:
         self._names: dict[int, str] = {}
         self._pushed_at: dict[str, int] = {}
 
-    def learn_answer(self, body: bytes, ts_recv: int) -> Learned:
-        """Take over an answer of GET /api/v5/public/instruments, which is complete for its instType and families: what is
-        not in it is delisted. Raises PayloadError, with nothing changed, where it is no such answer.
+    def learn_answer(self, body: bytes, ts_recv: int, *, complete: bool) -> Learned:
+        """Take over an answer of GET /api/v5/public/instruments. Where it is complete for its instType and families, what
+        is not in it is delisted. Raises PayloadError, with nothing changed, where it is no such answer.
         """
         answer = decode(_BODY, body)
         if answer.code != "0":
@@ -72,7 +72,7 @@ class Registry:
         listed, refused = _read(answer.data)
         recent = {name for name, at in self._pushed_at.items() if ts_recv - at < REST_LAG_NS}
         names = {item.instId for item in listed} | {name for name, _ in refused}
-        scope = {_scope(item.instType, _family(item)) for item in listed}
+        scope = {_scope(item.instType, _family(item)) for item in listed} if complete else set()
         gone = [
             known
             for name, known in self.known.items()

@@ -10,6 +10,9 @@ BOOKS: Final = "books"
 BOOK_CHANNELS: Final = (BOOKS, "books-l2-tbt", "books50-l2-tbt")
 """The incremental book channels. https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel"""
 
+TYPES: Final = frozenset({"SPOT", "SWAP", "FUTURES", "OPTION"})
+"""The instTypes that are read."""
+
 BY_TYPE: Final = frozenset({"instruments", "liquidation-orders"})
 """Channels that are subscribed by instType, not by instId."""
 

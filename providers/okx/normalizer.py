@@ -26,6 +26,7 @@ from penstock.timestamps import from_ms
 from providers.okx import statistics
 from providers.okx.definitions import Learned
 from providers.okx.events import check_channel, check_name, subject_of
+from providers.okx.names import TYPES
 from providers.okx.payloads import (
     BookData,
     Candle,
@@ -92,7 +93,7 @@ class Normalizer:
         kind, channel = envelope.kind, envelope.channel
         if kind == KIND_FRAME:
             if channel.startswith(INSTRUMENTS):
-                return self._learned(self._registry.learn_answer(envelope.payload, envelope.ts_recv), envelope.ts_recv)
+                return self._answered(envelope)
             handle = self._frames.get(channel.partition(".")[0])
             if handle is None:
                 return self._control(envelope)
@@ -120,6 +121,12 @@ class Normalizer:
             yield Message("DEFINITION", f"definition.{name}", known.record)
 
     # --- instruments ----------------------------------------------------------------------------------------------
+
+    def _answered(self, envelope: Envelope) -> list[Output]:
+        """A list by instType is whole; one that was asked for by instrument is not, and has its name in the channel."""
+        complete = envelope.channel.removeprefix(INSTRUMENTS) in TYPES
+        learned = self._registry.learn_answer(envelope.payload, envelope.ts_recv, complete=complete)
+        return self._learned(learned, envelope.ts_recv)
 
     def _pushed_instruments(self, envelope: Envelope) -> list[Output]:
         return self._learned(
@@ -217,9 +224,8 @@ class Normalizer:
     def _funding(self, envelope: Envelope) -> list[Output]:
         data = self._one(_FUNDING, envelope)
         settled_at = from_ms(int(data.fundingTime), "fundingTime")
-        return self._state(
-            envelope, data.instId, (Stated(STAT_FUNDING_RATE, data.fundingRate, as_rate, settled_at),), data.ts
-        )
+        stated = (Stated(STAT_FUNDING_RATE, data.fundingRate, as_rate, settled_at),)
+        return self._state(envelope, data.instId, stated, data.ts)
 
     def _interest(self, envelope: Envelope) -> list[Output]:
         data = self._one(_INTEREST, envelope)
@@ -242,9 +248,8 @@ class Normalizer:
         as_price(data.idxPx, 1)  # refused here, whoever follows it
         outputs: list[Output] = []
         for known in self._streams.followers(data.instId):
-            outputs += self._streams.state(
-                f"index-tickers.{known.described.raw_symbol}", known, stated, ts_event, ts_recv
-            )
+            channel = f"index-tickers.{known.described.raw_symbol}"
+            outputs += self._streams.state(channel, known, stated, ts_event, ts_recv)
         return outputs
 
     def _liquidations(self, envelope: Envelope) -> list[Output]:

@@ -73,6 +73,7 @@ class Trade(msgspec.Struct, gc=False):
          "count":"3","source":"0","seqId":1234}
 
     `tradeId` is the last of `count` matches that one taker order made at one price: this is 130639472 to 130639474.
+    `source` 1 is a match with an order of the Enhanced Liquidity Program, which the book channels do not show.
     """
 
     instId: str  # noqa: N815
@@ -82,6 +83,7 @@ class Trade(msgspec.Struct, gc=False):
     side: str
     ts: Milliseconds
     count: Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,8}$")] = "1"
+    source: str = "0"
 
 
 class Ticker(msgspec.Struct, gc=False):

@@ -14,6 +14,7 @@ STATUS: Final = "status"
 """Its pushes speak of the venue, not of an instrument: they are control frames."""
 
 _HEAD: Final = 256
+_PLAIN_HEAD: Final = b'{"arg":{'
 _ARG: Final = re.compile(rb'"arg"\s*:\s*\{([^{}]{0,200})\}')
 _CHANNEL: Final = re.compile(rb'"channel"\s*:\s*"([^"\\]*)"')
 _SUBJECT: Final = re.compile(rb'"(?:instId|instType)"\s*:\s*"([^"\\]*)"')
@@ -31,6 +32,11 @@ def channel_of(frame: bytes) -> str:
 
     A data frame is `{"arg":{"channel":"books","instId":"BTC-USDT"},…}` and an event `{"event":"subscribe","arg":…}`.
     """
+    if frame.startswith(_PLAIN_HEAD):
+        # How the venue writes data frames, in the fewest steps.
+        end = frame.find(b"}", len(_PLAIN_HEAD), _HEAD)
+        if end > 0 and frame.startswith((b',"data":', b',"action":'), end + 1):
+            return _word(frame[len(_PLAIN_HEAD) : end])
     match = _ARG.search(frame, 0, _HEAD)
     if match is None or _EVENT.search(frame, 0, match.start()) or _EVENT.search(frame, match.end(), match.end() + 64):
         return CONTROL
@@ -51,6 +57,16 @@ def event_time(channel: str, payload: bytes) -> int:
     if channel.startswith("candle"):
         return _digits(_CANDLE.search(payload), NS_PER_MS)
     start = payload.rfind(b'"ts"')
+    # Thirteen digits, as from 2001 to 2286, need no regular expression.
+    text = payload[start + 6 : start + 19]
+    if (
+        payload[start + 4 : start + 6] == b':"'
+        and payload[start + 19 : start + 20] == b'"'
+        and text.isdigit()
+        and start >= 0
+    ):
+        ns = int(text) * NS_PER_MS
+        return ns if ns <= MAX_NS else 0
     return _digits(_TS.match(payload, start), NS_PER_MS) if start >= 0 else 0
 
 

@@ -159,9 +159,10 @@ class Session:
         state.pinged_ns = now_ns
         return (Send("ping"),)
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """A book or candle over REST, each of the plan in turn: a `pong` proves the connection, and no channel."""
-        books = [name for name in plan.channels if name.startswith((*BOOK_CHANNELS, "candle1m"))]
+        probed = (*BOOK_CHANNELS, "candle1m")
+        books = [name for name in plan.channels if name.startswith(probed) and channel in {"", name}]
         if not books:
             return None
         turn = self._probed[plan] = self._probed.get(plan, -1) + 1

@@ -5,8 +5,6 @@ What it does and refuses is what README.md says of the real venue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar, Final
 
@@ -16,6 +14,7 @@ from aiohttp import web
 from penstock.timestamps import NS_PER_MS, NS_PER_S
 from providers.okx import wire
 from providers.okx.bars import MINUTE_MS, Minute
+from providers.okx.listed import Listed, stated
 from providers.okx.names import BY_TYPE, arg_of
 from providers.okx.payloads import Arg
 from providers.okx.requests import Client, Request, acknowledge, read
@@ -23,36 +22,16 @@ from simulator import ledger
 from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Ledger
-from simulator.market import ONE, Event, Fill, LevelChange, Listing, Statistics
+from simulator.market import ONE, Event, Fill, LevelChange, Listing
 from simulator.venue import Router, Venue
 
 __all__ = ["Simulator", "acknowledge"]
 
 _FIRST_SEQUENCE: Final = 45_176_552_517  # beyond 32 bits, as the real ones are
 _TICKS_PER_WINDOW: Final = 2  # of 50 ms
-_ALIVE_NS: Final = 60 * NS_PER_S
-_INTEREST_NS: Final = 3 * NS_PER_S
-_FUNDING_NS: Final = 30 * NS_PER_S
+_ALIVE_NS, _INTEREST_NS, _FUNDING_NS = 60 * NS_PER_S, 3 * NS_PER_S, 30 * NS_PER_S
 _LIQUIDATED: Final = 50  # one taker order in so many is a liquidation
 _LOGIN_ONLY: Final = ("books-l2-tbt", "books50-l2-tbt")
-_OF_SWAPS: Final = ("mark-price", "open-interest", "funding-rate")
-_OF_ALL: Final = ("books", "bbo-tbt", "trades", "tickers")
-
-
-@dataclass(slots=True)
-class _Instrument:
-    """One listing's ids: `sequence` of the market, `pushed` the seqId of the last `books` frame. Times are UNIX ns."""
-
-    listing: Listing
-    sequence: int
-    pushed: int
-    best: tuple[tuple[int, int], tuple[int, int]]
-    minute: Minute
-    ts_ms: int = 0
-    pushed_ns: int = 0
-    moved: bool = True
-    last_trade: str = ""
-    over: Minute | None = None
 
 
 class Simulator(Venue):
@@ -66,7 +45,7 @@ class Simulator(Venue):
         self._windows = Conflation()
         self._clients: dict[int, Client] = {}
         self._instruments = {
-            one.symbol: _Instrument(
+            one.symbol: Listed(
                 one, _FIRST_SEQUENCE, _FIRST_SEQUENCE, self.market.best(one.symbol), Minute(0, *(one.price,) * 4)
             )
             for one in self.market.listings
@@ -144,9 +123,7 @@ class Simulator(Venue):
         if arg.channel == "index-tickers":
             return any(wire.family(one) == arg.instId for one in self.market.listings)
         state = self._instruments.get(arg.instId or "")
-        if state is None:
-            return False
-        return arg.channel in _OF_ALL or (arg.channel in _OF_SWAPS and wire.kind(state.listing) == "SWAP")
+        return state is not None and state.has(arg.channel)
 
     def _first(self, arg: Arg) -> str:
         """What a subscription starts with: the present state, or the last thing that happened."""
@@ -165,19 +142,7 @@ class Simulator(Venue):
             return wire.push(words, state.last_trade) if state.last_trade else ""
         if arg.channel == "candle1m":
             return wire.push(words, state.minute.text(state.listing, over=False))
-        return wire.push(words, self._element(arg.channel, state))
-
-    def _element(self, channel: str, state: _Instrument) -> str:
-        """The present state of a listing as a channel shows it."""
-        listing, figures, ts_ms = state.listing, self.market.statistics(state.listing.symbol), state.ts_ms
-        if channel == "bbo-tbt":
-            return self._top(state)
-        if channel == "tickers":
-            return wire.ticker(listing, *state.best, figures, ts_ms)
-        made: dict[str, Callable[[Listing, Statistics, int], str]] = {
-            "mark-price": wire.mark_price, "open-interest": wire.open_interest, "funding-rate": wire.funding_rate,
-        }  # fmt: skip
-        return made[channel](listing, figures, ts_ms)
+        return wire.push(words, state.element(arg.channel, self.market.statistics(state.listing.symbol)))
 
     # --- the market -------------------------------------------------------------------------------------------------
 
@@ -193,9 +158,9 @@ class Simulator(Venue):
             state.best = best
             channel = f"bbo-tbt.{symbol}"
             entry = ledger.top(symbol, state.ts_ms * NS_PER_MS, state.sequence, *best)
-            self.broadcast(channel, wire.push(arg_of(channel), self._top(state)), entry)
+            self.broadcast(channel, wire.push(arg_of(channel), state.top()), entry)
 
-    def _trade(self, state: _Instrument, fills: list[Fill]) -> None:
+    def _trade(self, state: Listed, fills: list[Fill]) -> None:
         """What a taker order matched at one price, as one message."""
         symbol, last, ts_event = state.listing.symbol, fills[-1], state.ts_ms * NS_PER_MS
         for fill in fills:
@@ -205,7 +170,7 @@ class Simulator(Venue):
         entry = ledger.trade(symbol, ts_event, last.trade_id, last.price, total, last.aggressor)
         channel = f"trades.{symbol}"
         self.broadcast(channel, wire.push(arg_of(channel), state.last_trade), entry)
-        if state.listing.kind != "spot" and not last.trade_id % _LIQUIDATED:
+        if state.is_swap and not last.trade_id % _LIQUIDATED:
             channel = "liquidation-orders.SWAP"
             values = {"bkPx": last.price, "sz": last.quantity}
             text = wire.push(arg_of(channel), wire.liquidation(state.listing, last, state.ts_ms))
@@ -233,7 +198,7 @@ class Simulator(Venue):
         for window in self._windows.take():
             self._close_book(window, self._instruments[window.listing.symbol])
 
-    def _close_book(self, window: Window, state: _Instrument) -> None:
+    def _close_book(self, window: Window, state: Listed) -> None:
         changes = [change for change in window.changes if change.quantity or change.existed]
         if not changes:
             return
@@ -242,7 +207,7 @@ class Simulator(Venue):
         entry = ledger.book(symbol, state.ts_ms * NS_PER_MS, state.pushed, changes)
         self._push_book(state, previous, changes, entry)
 
-    def _push_book(self, state: _Instrument, previous: int, changes: list[LevelChange], *entries: ledger.Entry) -> None:
+    def _push_book(self, state: Listed, previous: int, changes: list[LevelChange], *entries: ledger.Entry) -> None:
         channel, text = f"books.{state.listing.symbol}", ""
         if self.wanted(channel):
             ids = f'"checksum":0,"prevSeqId":{previous},"seqId":{state.pushed}'
@@ -267,24 +232,18 @@ class Simulator(Venue):
                 continue
             state.moved = False
             self._show(state, "tickers")
-            if state.listing.kind != "spot":
+            if state.is_swap:
                 for channel in due:
                     self._show(state, channel)
                 self._show_index(state)
 
-    def _show(self, state: _Instrument, name: str) -> None:
+    def _show(self, state: Listed, name: str) -> None:
         symbol, figures = state.listing.symbol, self.market.statistics(state.listing.symbol)
         channel, ts_event = f"{name}.{symbol}", state.ts_ms * NS_PER_MS
-        values = {
-            "tickers": {"last": figures.last, "high24h": figures.high, "low24h": figures.low, "vol24h": figures.volume},
-            "mark-price": {"markPx": figures.mark},
-            "open-interest": {"oi": figures.open_interest},
-            "funding-rate": {"fundingRate": figures.funding},
-        }[name]
-        text = wire.push(arg_of(channel), self._element(name, state)) if self.wanted(channel) else ""
-        self.broadcast(channel, text, ledger.statistics(symbol, ts_event, 0, values))
+        text = wire.push(arg_of(channel), state.element(name, figures)) if self.wanted(channel) else ""
+        self.broadcast(channel, text, ledger.statistics(symbol, ts_event, 0, stated(name, figures)))
 
-    def _show_index(self, state: _Instrument) -> None:
+    def _show_index(self, state: Listed) -> None:
         index, figures = wire.family(state.listing), self.market.statistics(state.listing.symbol)
         channel, ts_event = f"index-tickers.{index}", state.ts_ms * NS_PER_MS
         text = wire.push(arg_of(channel), wire.index_ticker(index, figures, state.ts_ms))
@@ -307,14 +266,9 @@ class Simulator(Venue):
 
     # --- elements ---------------------------------------------------------------------------------------------------
 
-    def _book(self, state: _Instrument, ids: str, depth: int | None = None) -> str:
+    def _book(self, state: Listed, ids: str, depth: int | None = None) -> str:
         bids, asks = self.market.book(state.listing.symbol)
         return wire.book(state.listing, bids[:depth], asks[:depth], state.ts_ms, ids)
-
-    @staticmethod
-    def _top(state: _Instrument) -> str:
-        bid, ask = state.best
-        return wire.book(state.listing, [bid], [ask], state.ts_ms, f'"seqId":{state.sequence}')
 
     def _list(self, kind: str) -> str:
         numbered = [one for one in enumerate(self.market.listings, 10_458) if wire.kind(one[1]) == kind]

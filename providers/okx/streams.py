@@ -142,6 +142,7 @@ class Streams:
                 del streams[channel]
         for names in self._followers.values():
             names.pop(name, None)
+        self._undefined = {entry for entry in self._undefined if subject_of(entry[1]) != name}
 
     # --- what is missing --------------------------------------------------------------------------------------------
 

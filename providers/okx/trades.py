@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from penstock.dbn import ASK, BID, F_LAST, trade
+from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, trade
 from penstock.errors import PayloadError
 from penstock.lots import fixed, lots, split
 from penstock.markers import Gap
@@ -14,6 +14,9 @@ from penstock.timestamps import from_ms
 from providers.okx.definitions import Known
 from providers.okx.events import gap
 from providers.okx.payloads import Trade
+
+ENHANCED: Final = "1"
+"""The `source` of matches with orders of the Enhanced Liquidity Program (since 2026-07 Retail Price Improvement)."""
 
 _MAX_HOLES: Final = 4096
 
@@ -28,7 +31,10 @@ class Ready(NamedTuple):
 
 
 def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
-    """One trade as records; their sequence is tradeId, the last match of the aggregate. Raises PayloadError."""
+    """One trade as records; their sequence is tradeId, the last match of the aggregate. Raises PayloadError.
+
+    F_PUBLISHER_SPECIFIC marks a match with an order that no published book showed.
+    """
     if item.side not in {"buy", "sell"}:
         raise PayloadError("direction", "side", item.side, "buy or sell")
     ts_event, last = from_ms(int(item.ts), "ts"), int(item.tradeId)
@@ -40,9 +46,10 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     if (first := last - int(item.count) + 1) < 0:
         raise PayloadError("number_range", "count", item.count, f"at most tradeId {last}")
     side = BID if item.side == "buy" else ASK
+    flags = F_PUBLISHER_SPECIFIC if item.source == ENHANCED else 0
     *before, rest = split(amount)
-    parts = [trade(publisher_id, known.id, ts_event, at, part, side, 0, ts_recv, last) for part in before]
-    parts.append(trade(publisher_id, known.id, ts_event, at, rest, side, F_LAST, ts_recv, last))
+    parts = [trade(publisher_id, known.id, ts_event, at, part, side, flags, ts_recv, last) for part in before]
+    parts.append(trade(publisher_id, known.id, ts_event, at, rest, side, flags | F_LAST, ts_recv, last))
     return Ready(first, last, ts_event, b"".join(parts))
 
 

@@ -10,7 +10,10 @@ from providers.okx.states import ACTIONS
 _EVENTS: Final = "id event arg channel instId instType instFamily uly code msg connId connCount action data"
 _BOOKS: Final = "asks bids ts checksum prevSeqId seqId"
 _TRADES: Final = "tradeId px sz side count source"
-_TICKERS: Final = "last lastSz askPx askSz bidPx bidSz open24h high24h low24h volCcy24h vol24h sodUtc0 sodUtc8 markPx idxPx oi oiCcy oiUsd"
+_TICKERS: Final = (
+    "last lastSz askPx askSz bidPx bidSz open24h high24h low24h volCcy24h vol24h sodUtc0 sodUtc8 markPx idxPx"
+    " oi oiCcy oiUsd"
+)
 _FUNDING: Final = (
     "formulaType fundingRate fundingTime impactValue interestRate method maxFundingRate minFundingRate nextFundingRate"
     " nextFundingTime premium settFundingRate settState realizedRate"

@@ -13,6 +13,7 @@ from providers.rest.path import Tree
 from providers.rest.stream import Stream
 
 _MINUTE_NS: Final = 60 * NS_PER_S
+_AHEAD_NS: Final = 60 * _MINUTE_NS
 _MAX_VOLUME: Final = 2**64
 
 
@@ -34,7 +35,7 @@ class Bars(Stream):
         """Start of the newest finished bar known."""
 
     def read(self, tree: Tree, ts_recv: int) -> list[Message]:
-        bars = sorted(self._bar(tree, item) for item in self.items(tree))
+        bars = sorted(self._bar(tree, item, ts_recv) for item in self.items(tree))
         finished = bars[:-1]
         if not finished:
             return []
@@ -49,10 +50,11 @@ class Bars(Stream):
         overlaps = first or starts[0] <= last + _MINUTE_NS
         return messages if overlaps or not messages else [self.gap("no_overlap", ts_recv), *messages]
 
-    def _bar(self, tree: Tree, item: Tree) -> tuple[int, bytes]:
+    def _bar(self, tree: Tree, item: Tree, ts_recv: int) -> tuple[int, bytes]:
         start = self.time(self.fields.start, tree, item, 0)
-        if start % _MINUTE_NS:
-            raise PayloadError("time_range", "start", start, "the beginning of a minute")
+        # After one absurd start no bar would be new any more.
+        if start % _MINUTE_NS or start > ts_recv + _AHEAD_NS:
+            raise PayloadError("time_range", "start", start, "the beginning of a minute, and not an hour from now")
         prices = [numbers.price(path.find(tree, item), "price") for path in self._prices]
         opened, high, low, closed = prices
         if not low <= min(opened, closed) <= max(opened, closed) <= high:

@@ -24,7 +24,6 @@ class Books(Stream):
         self._sides = self.path(fields.bids), self.path(fields.asks)
         self._price, self._size = self.path(fields.price), self.path(fields.size)
         self._book = Book(self.publisher_id, self.instrument_id)
-        self._ts_event = 0
 
     def read(self, tree: Tree, ts_recv: int) -> list[Message]:
         item = self.item(tree)
@@ -33,15 +32,14 @@ class Books(Stream):
             raise PayloadError("crossed", "bids", f"{max(bids)} {min(asks)}", "a best bid below the best ask")
         ts_event = self.time(self.fields.time, tree, item, ts_recv)
         unchanged = bids == self._book.bids and asks == self._book.asks
-        if ts_event < self._ts_event or (unchanged and not self.waiting):
+        if self.older(ts_event) or (unchanged and not self.waiting):
             return []
-        self._ts_event = ts_event
         return [self.message(self._book.replace(bids.items(), asks.items(), ts_event, ts_recv, 0))]
 
     def image(self, ts_recv: int) -> Message | None:
         if self.waiting:
             return None
-        return self.message(self._book.image(self._ts_event, ts_recv, 0))
+        return self.message(self._book.image(self.ts_event, ts_recv, 0))
 
     def _levels(self, tree: Tree, item: Tree, side: Path) -> dict[int, int]:
         levels: dict[int, int] = {}

@@ -16,7 +16,7 @@ from penstock import config
 from penstock.provider import ChannelRule, Limit, ProviderInfo
 from providers.rest.loading import load
 from providers.rest.signing import names
-from providers.rest.source import Definitions, RestInfo, Source, raw_symbol
+from providers.rest.source import Definitions, RestInfo, Source, channel, raw_channel, raw_symbol
 
 SHIPPED: Final = Path(__file__).with_name("sources")
 
@@ -40,9 +40,11 @@ def described(info: ProviderInfo, sources: tuple[Source, ...]) -> RestInfo:
     rules = []
     for source in sources:
         for endpoint in source.endpoints:
-            tail = "" if isinstance(endpoint, Definitions) else "/*"
-            rules.append(ChannelRule(f"rest/{source.name}/{endpoint.name}{tail}", endpoint.schema))
-            rules.append(ChannelRule(f"{source.name}.{endpoint.name}.*", endpoint.schema))
+            if isinstance(endpoint, Definitions):
+                rules.append(ChannelRule(raw_channel(source, endpoint, ""), endpoint.schema))
+            else:
+                rules.append(ChannelRule(raw_channel(source, endpoint, "*"), endpoint.schema))
+                rules.append(ChannelRule(channel(source, endpoint, "*"), endpoint.schema))
     # Each source has a budget of its own (Plan.requests); this one is what definitions are asked within.
     each_s = sum((Fraction(source.limits.count) / Fraction(source.limits.per_s) for source in sources), Fraction(0))
     facts = msgspec.structs.asdict(info) | {

@@ -27,7 +27,6 @@ class Quotes(Stream):
         self._prices = self.path(fields.bid), self.path(fields.ask)
         self._sizes = (self.path(fields.bid_size), self.path(fields.ask_size)) if fields.bid_size else None
         self._top: Top | None = None
-        self._ts_event = 0
 
     def read(self, tree: Tree, ts_recv: int) -> list[Message]:
         item = self.item(tree)
@@ -36,10 +35,9 @@ class Quotes(Stream):
             raise PayloadError("crossed", "bid", f"{bid} {ask}", "a best bid below the best ask")
         ts_event = self.time(self.fields.time, tree, item, ts_recv)
         top = bid, ask, bid_size, ask_size
-        # A cache behind the source may show an older top after a newer one.
-        if ts_event < self._ts_event or (top == self._top and not self.waiting):
+        if self.older(ts_event) or (top == self._top and not self.waiting):
             return []
-        self._top, self._ts_event = top, ts_event
+        self._top = top
         flags = dbn.F_LAST
         if dbn.UNDEF_ORDER_SIZE in (bid_size, ask_size):
             flags |= dbn.F_PUBLISHER_SPECIFIC

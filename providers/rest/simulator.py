@@ -33,6 +33,7 @@ _OTC: Final = "otc/BTC-USD"
 _PRODUCTS: Final = "/coinbase/api/v3/brokerage/market/products"
 _MOST: Final = 250
 _DESK_PAGE: Final = 50
+_DESK_LEVELS: Final = 20
 _CLOCK_NS: Final = 30 * 10**9
 """How far a signed request's time may be off."""
 _LIMITS: Final = {"coinbase": 10, "otc": 20}  # a second, as in sources/*.yaml
@@ -67,6 +68,8 @@ class Simulator(Venue):
         router.get(f"{_PRODUCTS}/{{symbol}}/ticker", self._ticker)
         router.get("/otc/deals", self._deals)
         router.get("/otc/quote", self._quote)
+        router.get("/otc/book", self._book)
+        router.get("/otc/ticker", self._desk_ticker)
 
     async def on_text(self, connection: Connection, text: str) -> None:
         """Nobody can connect."""
@@ -148,6 +151,23 @@ class Simulator(Venue):
         ms = trades[-1].ts_ns // _NS_PER_MS if trades else 0
         body = f'{{"ok":true,"data":{{"bid":{bid},"ask":{ask},"t":{ms}}}}}'
         return _answer(request, msgspec.Raw(body.encode()))
+
+    async def _book(self, request: web.Request) -> web.StreamResponse:
+        if (refused := self._refused(request, "/otc/book", "otc.book.BTC-USD")) is not None:
+            return refused
+        bids, asks = (
+            ",".join(f"[{decimal(price)},{decimal(quantity)}]" for price, quantity in side[:_DESK_LEVELS])
+            for side in self.market.book(_OTC)
+        )
+        return _answer(request, msgspec.Raw(f'{{"ok":true,"data":{{"bids":[{bids}],"asks":[{asks}]}}}}'.encode()))
+
+    async def _desk_ticker(self, request: web.Request) -> web.StreamResponse:
+        if (refused := self._refused(request, "/otc/ticker", "otc.ticker.BTC-USD")) is not None:
+            return refused
+        seen = self.market.statistics(_OTC)
+        values = {"last": seen.last, "low": seen.low, "high": seen.high, "volume": seen.volume}
+        fields = ",".join(f'"{name}":{decimal(value)}' for name, value in values.items())
+        return _answer(request, msgspec.Raw(f'{{"ok":true,"data":{{{fields}}}}}'.encode()))
 
     def _refused(self, request: web.Request, path: str, channel: str) -> web.StreamResponse | None:
         """401 for a bad signature, 404 for another pair, 503 where a snapshot is to be lost."""

@@ -14,7 +14,7 @@ from providers.rest.numbers import Unit
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:@/-]{1,48}$")]
-Decimal = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]{1,9})?$")]
+Decimal = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]{1,9})?)?$")]
 Environment = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]*$")]
 
 
@@ -191,8 +191,8 @@ class Instrument(_Part, frozen=True, kw_only=True):
     symbol: Symbol
     base: str
     quote: str
-    lot: Decimal | Literal[""] = ""
-    tick: Decimal | Literal[""] = ""
+    lot: Decimal = ""
+    tick: Decimal = ""
     unit: str = ""
     settle: str = ""
     kind: Literal["spot", "perpetual"] = "spot"

@@ -37,18 +37,18 @@ class Statistics(Stream):
         super().__init__(*arguments, archive=archive)
         self._paths = {name: self.path(text) for name, text in self.fields.values.items()}
         self._values: dict[str, tuple[int, int, int]] = {}
-        self._ts_event = self._all_ns = 0
+        self._all_ns = 0
 
     def read(self, tree: Tree, ts_recv: int) -> list[Message]:
         item = self.item(tree)
         ts_event = self.time(self.fields.time, tree, item, ts_recv)
         found = {name: path.find(tree, item) for name, path in self._paths.items()}
         values = {name: self._value(name, value) for name, value in found.items() if value not in (None, "")}
-        if ts_event < self._ts_event:
+        if self.older(ts_event):
             return []
-        every = self.waiting or ts_event - self._all_ns >= _EVERY_NS
+        every = self.waiting or not 0 <= ts_event - self._all_ns < _EVERY_NS
         changed = {name: value for name, value in values.items() if every or self._values.get(name) != value}
-        self._values, self._ts_event = values, ts_event
+        self._values = values
         self._all_ns = ts_event if every else self._all_ns
         return [
             self.message(

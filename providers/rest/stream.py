@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from penstock import instruments
 from penstock.errors import PayloadError
@@ -13,6 +13,8 @@ from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.rest import numbers, source
 from providers.rest.path import Path, Tree
+
+_BELIEVED: Final = 3
 
 
 def instrument(
@@ -57,7 +59,9 @@ class Stream:
         self._items = self.path(endpoint.items)
         self._newest_first = endpoint.order == "newest_first"
         self._patience_ns = round((endpoint.misses * endpoint.period_s + 1) * NS_PER_S)
-        self._received = 0
+        self._received = self._behind = 0
+        self.ts_event = 0
+        """Of the state that was published last."""
 
     def body(self, tree: Tree, ts_recv: int) -> list[Message]:
         """What a body becomes. Raises PayloadError."""
@@ -103,6 +107,15 @@ class Stream:
         if field is None:
             return ts_recv
         return numbers.instant(self.path(field.path).find(tree, item), field.unit, "time")
+
+    def older(self, ts_event: int) -> bool:
+        """True for a state from before the last one, as a cache behind the source may show it; the third in a row means
+        that the last one's time was wrong. Where the source has no time nothing is older. Notes the time otherwise."""
+        self._behind = self._behind + 1 if self.fields.time is not None and ts_event < self.ts_event else 0
+        if 0 < self._behind < _BELIEVED:
+            return True
+        self._behind, self.ts_event = 0, ts_event
+        return False
 
     def message(self, data: bytes) -> Message:
         return Message(self.schema, self.channel, data)

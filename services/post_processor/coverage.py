@@ -1,6 +1,7 @@
 """When each lane could have received a channel: what completeness is measured against.
 
-A lane covers a channel from the moment its connection was acknowledged until the last frame on it, but not while
+A lane covers a channel from the moment its connection was acknowledged until the last frame on it (of polled channels, the
+last answer to any poll), but not while
 envelopes of the channel were dropped or never arrived. Silence is no proof of anything: only connections are.
 """
 
@@ -13,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.objectstore_raw import Row
+from penstock.provider import REST
 from services.post_processor.intervals import Interval, minus, union
 from services.post_processor.lanes import Connection
 
@@ -107,7 +109,7 @@ class Coverage:
 
     def _up(self, lane: int, channel: str) -> list[Interval]:
         told = [
-            Interval(start, self._last.get(key, start) + 1)
+            Interval(start, max(start, self._last.get(_carrier(key, channel), start)) + 1)
             for key, (start, names) in self._connected.items()
             if key[0] == lane and channel in names
         ]
@@ -129,3 +131,8 @@ class Coverage:
             if hole.lane == lane and (dropped_here or not hole.declared):
                 missed.append(Interval(hole.start, hole.end))
         return missed
+
+
+def _carrier(key: tuple[int, int, int], channel: str) -> tuple[int, int, int]:
+    """The connection (lane, epoch, number) on which a channel's frames come: answers to polls come on 0."""
+    return (*key[:2], 0) if channel.startswith(REST) else key

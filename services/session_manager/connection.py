@@ -66,12 +66,13 @@ class Connection:
         self.opened_ns = 0
         self.partial = False
         """Subscribed, but not to every channel."""
+        self.leaving = ""
+        """Why the venue will end the connection soon; a successor is wanted."""
         self._session = session
         self._venue = venue
         self._accept_partial = accept_partial
         self._traffic = Traffic(venue.info.schema_of)
-        self._rest = venue.rest_of(plan)
-        self._polls = Polls(plan, session, self._rest, self._traffic)
+        self._polls = Polls(plan, session, venue.rest_of(plan), self._traffic)
         self._watchdog: Watchdog | None = None
         self._outbox: asyncio.Queue[str] = asyncio.Queue(_MAX_OUTBOX)
         self._requests: asyncio.Queue[Request] = asyncio.Queue()
@@ -85,9 +86,8 @@ class Connection:
     @property
     def alive(self) -> bool:
         """Open, acknowledged and not silent; where it is polled, answered as well."""
-        if not self.ready.done() or self._end.done() or self._watchdog is None:
-            return False
-        return bool(self.vouched) if self._polls.polled else self._watchdog.alive
+        watched = self._watchdog is not None and (self._polls.polled or self._watchdog.alive)
+        return watched and self.ready.done() and not self._end.done() and bool(self.vouched)
 
     @property
     def vouched(self) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ class Connection:
     async def _hold(self, socket: WebSocket) -> None:
         self.opened_ns = clock.time_ns()
         self._opened_s = self._asked_s = clock.monotonic_s()
-        watchdog = Watchdog(self.plan, self._session, self._rest, self._traffic, self._venue.info, self.resync)
+        watchdog = Watchdog(self.plan, self._session, self._venue.rest, self._traffic, self._venue.info, self.resync)
         self._watchdog = watchdog
         reason = "stopped"
         try:
@@ -166,6 +166,9 @@ class Connection:
     def _reason(self, errors: ExceptionGroup[Exception]) -> ConnectionLost:
         error = errors.exceptions[0]
         if isinstance(error, ConnectionLost):
+            if self._refused and not self.subscriptions.acknowledged:
+                # Some venues hang up on whom they refuse: asking again soon would not help.
+                return ConnectionLost(f"rejected: {self._refused}", self._venue.timing.refused_s)
             return error
         # A fault of one provider's session must not end the others: it costs this connection, with backoff.
         self._log.error("connection_failed", stage="connection", exc_info=error)
@@ -217,6 +220,8 @@ class Connection:
                     self._rejected(reason, terminal)
                 case Warn(reason):
                     self._log.warning("venue_warned", reason=reason[:256])
+                case Reconnect(reason, overlap=True) if self.ready.done():
+                    self.leaving = reason
                 case Reconnect(reason):
                     self.end(ConnectionLost(f"reconnect: {reason}"))
 
@@ -272,12 +277,8 @@ class Connection:
             group.create_task(self._fetch(await self._requests.get()))
 
     async def _fetch(self, request: Request) -> None:
-        actions: Sequence[Action] = ()
         try:
-            if request.poll is None:
-                await self._rest.fetch(request)
-            else:
-                actions = await self._polls.ask(request)
+            actions = await self._polls.fetch(request)
         finally:
             self._fetching.discard(request.channel)
         self._act(actions)

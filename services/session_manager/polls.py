@@ -1,4 +1,4 @@
-"""The polls of one connection: makes them, and knows which channels were answered lately enough to be vouched for."""
+"""The requests of one connection, polls above all: which channels were answered lately enough to be vouched for."""
 
 from __future__ import annotations
 
@@ -35,10 +35,13 @@ class Polls:
         now_s = clock.monotonic_s()
         return tuple(channel for channel in channels if self._until_s.get(channel, _NEVER) > now_s)
 
-    async def ask(self, request: Request) -> Sequence[Action]:
-        """Make one poll; what the session wants after its answer. A failure is logged, the first of a row as a warning."""
+    async def fetch(self, request: Request) -> Sequence[Action]:
+        """Make a session's request; what the session wants after its answer. One that is no poll is repeated until it
+        succeeds; of a poll a failure is logged, the first of a row as a warning, and the next poll is the repetition."""
         poll = request.poll
-        assert poll is not None
+        if poll is None:
+            await self._rest.fetch(request)
+            return ()
         try:
             body = await self._rest.poll(request)
         except ConnectionLost as lost:

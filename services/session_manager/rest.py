@@ -37,17 +37,20 @@ class _Seen(NamedTuple):
 class Rest:
     """The venue's REST interface. URLs and headers may hold secrets and are never logged; channels are."""
 
-    def __init__(self, http: aiohttp.ClientSession, window: Window, stamper: Stamper) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, window: Window, stamper: Stamper, ban_s: Mapping[int, float] | None = None
+    ) -> None:
         self._http = http
         self._window = window
         self._stamper = stamper
+        self._ban_s = _BAN_S | dict(ban_s or {})
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._seen: dict[str, _Seen] = {}
         self._log = telemetry.logger()
 
     def within(self, window: Window) -> Self:
         """The same for another host, within a budget of its own."""
-        return type(self)(self._http, window, self._stamper)
+        return type(self)(self._http, window, self._stamper, self._ban_s)
 
     async def get(self, request: Request) -> bytes:
         """The body of a 200 answer, which is then also enqueued. Raises ConnectionLost for anything else."""
@@ -110,9 +113,9 @@ class Rest:
         url = request.url if request.poll is None else URL(request.url, encoded=True)
         # No redirects: a venue's data comes from the venue's host.
         async with self._http.get(url, headers=headers, allow_redirects=False) as response:
-            if response.status in _BAN_S:
+            if response.status in self._ban_s:
                 named = response.headers.get("Retry-After")
-                raise Banned(f"answered {response.status}", retry_after_s(named, _BAN_S[response.status]))
+                raise Banned(f"answered {response.status}", retry_after_s(named, self._ban_s[response.status]))
             if response.status == 304 and condition:
                 return None
             if response.status != 200:

@@ -134,7 +134,7 @@ class Service:
             async with aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             ) as http:
-                rest = Rest(http, budget.requests, self.stamper)
+                rest = Rest(http, budget.requests, self.stamper, setup.info.limits.ban_s)
                 yield Venue(
                     setup.info,
                     setup.channels_on,

@@ -1,7 +1,7 @@
 """Keeps one plan connected: the only loop that reconnects to a venue.
 
-Connections of a limited life are replaced before the venue ends them: the successor is subscribed before its predecessor
-closes, so that every frame comes on at least one of the two.
+Connections of a limited life, and those whose end the venue announces, are replaced before it ends them: the successor
+is subscribed before its predecessor closes, so that every frame comes on at least one of the two.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ class Supervisor:
     def _is_due(self, connection: Connection) -> bool:
         if not connection.ready.done() or clock.monotonic_s() < self._not_before_s:
             return False
+        if connection.leaving:
+            return True
         now_ns = clock.time_ns()
         if connection.partial and now_ns - connection.opened_ns >= self._venue.timing.refused_s * 1e9:
             return True  # try for the missing channels again, without losing those it has
@@ -124,7 +126,11 @@ class Supervisor:
             self._not_before_s = clock.monotonic_s() + self._ended(successor)
             return current
         await asyncio.sleep(self._venue.timing.overlap_s)
-        current.connection.end(ConnectionLost("rotated"))
+        leaving = current.connection.leaving
+        if leaving:
+            # A server that goes may announce it to the successor as well: no storm of replacements.
+            self._not_before_s = clock.monotonic_s() + self._venue.timing.healthy_s
+        current.connection.end(ConnectionLost(f"reconnect: {leaving}" if leaving else "rotated"))
         await asyncio.wait({current.task})
         del self._live[current.connection.number]
         self._log.info("session_rotated", connection=current.connection.number, successor=successor.connection.number)

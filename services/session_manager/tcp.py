@@ -29,6 +29,8 @@ class TcpStream:
     async def receive(self) -> bytes:
         frames = self._frames
         while not frames:
+            if self._framer.broken:
+                raise _broken(self._framer.broken)
             try:
                 data = await self._reader.read(_READ_BYTES)
             except OSError as error:
@@ -38,7 +40,7 @@ class TcpStream:
             try:
                 frames.extend(self._framer.feed(data))
             except FramingError as error:
-                raise ConnectionLost(f"framing: {error}", _BROKEN_RETRY_S) from None
+                raise _broken(str(error)) from None
         return frames.popleft()
 
     async def send(self, text: str) -> None:
@@ -60,6 +62,10 @@ class TcpStream:
             self._writer.transport.abort()
 
 
+def _broken(text: str) -> ConnectionLost:
+    return ConnectionLost(f"framing: {text}", _BROKEN_RETRY_S)
+
+
 async def dial(url: str) -> TcpStream:
     """Connect to `tcp://host:port`. Raises ConnectionLost."""
     try:
@@ -67,5 +73,6 @@ async def dial(url: str) -> TcpStream:
         async with asyncio.timeout(_HANDSHAKE_S):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     except (OSError, TimeoutError, ValueError) as error:
-        raise ConnectionLost(f"dial_failed: {str(error) or type(error).__name__}") from None
+        host = url.partition("//")[2]
+        raise ConnectionLost(f"dial_failed: {host}: {str(error) or type(error).__name__}") from None
     return TcpStream(reader, writer)

@@ -37,7 +37,10 @@ _LONGEST_TICK_S: Final = 0.25
 
 
 class Watchdog:
-    """Watches one open connection; `repair` subscribes one of its channels again. `watch` and `probe` run for ever and raise ConnectionLost where it is dead."""
+    """Watches one open connection; `repair` subscribes one of its channels again.
+
+    `watch` and `probe` run for ever and raise ConnectionLost where it is dead.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,8 @@ class Watchdog:
         self._bodies: dict[str, bytes] = {}
         self._suspect = False
         self._repair = repair
-        self._repaired: set[str] = set()
+        self._repaired: dict[str, bytes | None] = {}
+        self._doubted: set[str] = set()
         self._turn = 0
         self._log = telemetry.logger()
         self.silent: tuple[str, ...] = ()
@@ -119,7 +123,7 @@ class Watchdog:
         quiet = [
             channel
             for channel, at_ns in sorted(self._traffic.at_ns.items(), key=lambda item: item[1])
-            if now_ns - at_ns >= self._stale_s * 1e9
+            if now_ns - at_ns >= self._stale_s * 1e9 and channel not in self._doubted
         ]
         self._turn += 1
         turn = self._turn % max(1, len(self.silent))
@@ -153,9 +157,15 @@ class Watchdog:
 
     def _dead_channel(self, channel: str) -> None:
         """The venue is ahead on one channel of a connection that has data."""
+        last = self._traffic.last.get(channel)
         if channel in self._repaired:
+            if last is not self._repaired[channel]:
+                # It had data since, and is behind again: what the probe compares goes on without this channel.
+                self._doubted.add(channel)
+                self._log.warning("probe_doubted", channel=channel)
+                return
             raise self._stale(f"stale: the venue is ahead on {channel}, and subscribing again did not help")
-        self._repaired.add(channel)
+        self._repaired[channel] = last
         self._bodies.pop(channel, None)
         metrics.STALE_DECLARED.inc()
         self._log.warning("channel_dead", channel=channel, url=self._plan.url)

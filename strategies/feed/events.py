@@ -37,7 +37,10 @@ class _Held(NamedTuple):
 
 
 class Events:
-    """One channel's trades, the last `window` of them remembered by (instrument, sequence)."""
+    """One channel's trades, the last `window` of them remembered by (instrument, ts_event, sequence).
+
+    The venue's time is part of it because 32 bits of an id come again: Bybit's within minutes.
+    """
 
     __slots__ = ("_held", "_hold_ns", "_last", "_natural_jumps", "_order", "_seen", "duplicates")
 
@@ -110,7 +113,7 @@ class Events:
 
     def _fresh(self, data: bytes) -> bytes:
         if len(data) == SIZE:
-            key = data[4:8] + data[_SEQUENCE_AT:]
+            key = data[4:16] + data[_SEQUENCE_AT:]
             if key in self._seen:
                 self.duplicates += 1
                 return b""
@@ -121,7 +124,7 @@ class Events:
         kept: list[bytes] = []
         refused: set[bytes] = set()
         for at in range(0, len(data), SIZE):
-            key = data[at + 4 : at + 8] + data[at + _SEQUENCE_AT : at + SIZE]
+            key = data[at + 4 : at + 16] + data[at + _SEQUENCE_AT : at + SIZE]
             if key in fresh or key not in self._seen:
                 if key not in fresh:
                     fresh.add(key)

@@ -95,6 +95,8 @@ class Book:
                 self._orders.clear()
                 self._levels.clear()
                 continue
+            if action in {b"T", b"F", b"N"}:
+                continue  # what a trade does to resting orders is told by the records behind it
             before = self._orders.pop(order_id, None)
             if before is not None:
                 touched.add(self._add(before[0], before[1], -before[2]))
@@ -102,8 +104,9 @@ class Book:
                 self._orders[order_id] = (side, price, size)
                 touched.add(self._add(side, price, size))
             elif action == b"C":
-                assert before is not None, "only what is in the book can be cancelled"
-                if before[2] > size:
+                doubtful = fields[8] & F_MAYBE_BAD_BOOK
+                assert before is not None or doubtful, "only what is in the book can be cancelled"
+                if before is not None and before[2] > size:
                     self._orders[order_id] = (before[0], before[1], before[2] - size)
                     self._add(before[0], before[1], before[2] - size)
         self.instrument_id = MBO.unpack(last)[3]

@@ -7,6 +7,7 @@ happens is a function of the seed, so thousands of faults take seconds and a fai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from aiohttp.test_utils import make_mocked_request
 import providers
 from penstock import clock
 from penstock.errors import PayloadError
+from penstock.framing import Framer, FramingError
 from penstock.provider import (
     CONTROL,
     REST,
@@ -31,6 +33,7 @@ from penstock.provider import (
     Reconnect,
     Rejected,
     Request,
+    Resumable,
     Resync,
     Send,
     Session,
@@ -45,7 +48,7 @@ from penstock.raw.v1.raw_pb2 import (
     Envelope,
     Kind,
 )
-from simulator.connection import Connection
+from simulator.connection import Connection, RawConnection
 from simulator.faults import Fault
 from simulator.ledger import Ledger
 from simulator.venue import Router, Venue
@@ -98,6 +101,19 @@ class Pipe(asyncio.Transport):
         self.closed = True
 
 
+class RawPipe(Pipe):
+    """Takes what a simulated connection writes to bare TCP, cut into frames as the session manager's transport does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._framer = Framer()
+
+    def write(self, data: Any) -> None:
+        with contextlib.suppress(FramingError):
+            self.payloads.extend(self._framer.feed(bytes(data)))
+        self.closed = self.closed or bool(self._framer.broken)
+
+
 class Client:
     """One connection of the session manager's, or a poll plan's absence of one."""
 
@@ -110,6 +126,7 @@ class Client:
         self.acknowledged: set[str] = set()
         self.ready = False
         self.fetching: set[str] = set()
+        self.last: dict[str, bytes] = {}
 
 
 class Declared(NamedTuple):
@@ -134,7 +151,8 @@ class VenueLoop:
         self.venue.routes(Router(self._app, self.venue))
         self._payloads = providers.payloads(provider)
         base = f"{provider}{self.venue.stream_path}"
-        self._endpoints = Endpoints(f"ws://sim/{base}", f"http://sim/{provider}")
+        self._raw = self.venue.connection_type is RawConnection
+        self._endpoints = Endpoints("tcp://sim:1" if self._raw else f"ws://sim/{base}", f"http://sim/{provider}")
         self.symbols = [listing.symbol for listing in self.venue.market.listings]
         self.normalizer = providers.normalizer_class(provider)(self.info)
         self.clients: list[Client] = []
@@ -160,6 +178,7 @@ class VenueLoop:
         self._sequence = 0
         self._next_tick = self._next_second = self.now
         self._numbers = 0
+        self._before: dict[Plan, tuple[Session, dict[str, bytes]]] = {}
         record = self.venue.record_fault
 
         def note(kind: str, channel: str, connection: int, entry: int | None = None) -> None:
@@ -245,16 +264,22 @@ class VenueLoop:
 
     async def _open(self, plan: Plan) -> None:
         self._numbers += 1
-        pipe = Pipe()
+        pipe = RawPipe() if self._raw else Pipe()
         connection = None
-        if plan.url.startswith("ws"):
+        if self._raw:
+            self.venue.traffic.add("connect", 0, "")
+            connection = self.venue._open(None, pipe)
+        elif plan.url.startswith("ws"):
             path = plan.url.removeprefix("ws://sim")
             request = make_mocked_request("GET", path, transport=pipe)
             match = await self._app.router.resolve(request)
             assert match.http_exception is None, f"the simulator has no {path}"
             self.venue.traffic.add("connect", 0, path)
             connection = self.venue._open(request)
-        client = Client(self._numbers, plan, self._session(), pipe, connection)
+        session = self._session()
+        if plan in self._before and isinstance(session, Resumable):
+            session.resume(*self._before[plan])
+        client = Client(self._numbers, plan, session, pipe, connection)
         self.clients.append(client)
         if connection is not None:
             await self.venue.on_open(connection)
@@ -266,6 +291,8 @@ class VenueLoop:
             self.venue._close(client.connection)
         self._envelope(client.number, "session", KIND_DISCONNECTED, json.dumps({"reason": reason}).encode())
         self._reopen.append((self.now + _RECONNECT_NS, client.plan))
+        older = self._before[client.plan][1] if client.plan in self._before else {}
+        self._before[client.plan] = client.session, older | client.last
 
     def _read(self) -> None:
         for client in list(self.clients):
@@ -278,6 +305,8 @@ class VenueLoop:
                         self._act(client, client.session.received(client.plan, payload, self.now))
                     except PayloadError as error:
                         self.quarantined.append((CONTROL, error.reason))
+                elif self.info.schema_of(channel) != "SYSTEM":
+                    client.last[channel] = payload
             if client.pipe.pinged and client.connection is not None:
                 client.pipe.pinged = False
                 client.connection.pong_ns = self.now
@@ -333,7 +362,7 @@ class VenueLoop:
                 self._pending += [(self.now + _RTT_NS, None, request) for request in self._session().definitions()]
                 continue
             for client in self.clients:
-                if client.ready and channel in client.plan.channels:
+                if client.ready and {channel, channel.rpartition(".")[0]}.intersection(client.plan.channels):
                     self._act(client, client.session.resync(client.plan, channel))
 
     # --- the normalizer service's part --------------------------------------------------------------------------------

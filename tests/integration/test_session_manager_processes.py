@@ -31,9 +31,9 @@ def main(argv):
     telemetry.configure("session_manager")
     with FileLease(Path(folder), "toy", instance) as epoch:
         asyncio.run(serve(Setup(
-            info=info(), instance=instance, epoch=epoch, make_session=lambda: ToySession(venue), channels_on=lambda _url: channel_of,
-            normalizer=f"unix:{folder}/hot.sock", batch_processor=f"unix:{folder}/cold.sock", state_dir=Path(folder),
-            timing=QUICK)))
+            info=info(), instance=instance, epoch=epoch, make_session=lambda: ToySession(venue),
+            channels_on=lambda _url: channel_of, normalizer=f"unix:{folder}/hot.sock",
+            batch_processor=f"unix:{folder}/cold.sock", state_dir=Path(folder), timing=QUICK)))
     return 0
 
 config.run(main)

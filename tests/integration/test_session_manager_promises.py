@@ -1,13 +1,14 @@
-"""What a provider promises of its venue, kept by the session manager: heartbeats that come, secrets that are not stored."""
+"""What a provider promises of its venue, and the session manager keeps: heartbeats, announced ends, secrets not stored."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from penstock import clock
-from penstock.provider import Action, Plan, Subscribed
+from penstock.provider import Action, Plan, Reconnect, Subscribed
 from penstock.raw.v1.raw_pb2 import Kind
 from providers.deribit.payloads import redact
 from tests.integration.session_manager_harness import CHANNELS, Rig, ToySession, info, running, until
@@ -53,6 +54,37 @@ async def test_heartbeats_do_not_hide_that_the_venue_is_ahead(tmp_path: Path):
             if reasons(rig):
                 break
         assert reasons(rig) == ["stale: the venue is ahead on trades.A"]
+
+
+class _Leaving(ToySession):
+    """Is told of the venue's shutdown before it comes."""
+
+    def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:
+        if frame == b"leaving":
+            return [Reconnect("leaving", overlap=True)]
+        return super().received(plan, frame, now_ns)
+
+
+async def test_a_connection_whose_end_is_announced_is_replaced_before_it_comes(tmp_path: Path, monkeypatch):
+    """Make before break: every frame comes on one of the two; a second notice does not start a storm."""
+    monkeypatch.setattr("tests.integration.session_manager_harness.ToySession", _Leaving)
+    async with running(tmp_path) as rig:
+        await rig.subscribed()
+        await rig.venue.send("leaving")
+        while not reasons(rig):
+            await rig.venue.publish()
+            await asyncio.sleep(0.01)
+        published = rig.venue.number
+        await until(lambda: published in rig.hot.frames("trades.A"), "the last frame")
+        order = [(e.connection, e.kind) for e in rig.hot.received]
+        assert order.index((2, Kind.KIND_CONNECTED)) < order.index((1, Kind.KIND_DISCONNECTED))
+        assert reasons(rig) == ["reconnect: leaving"]
+        assert set(rig.hot.frames("trades.A")) == set(range(1, published + 1))
+        await rig.venue.send("leaving")
+        await asyncio.sleep(1.5)
+        assert rig.venue.count("connect") == 2
+        await rig.venue.sockets[0].close()
+        await rig.subscribed(3)
 
 
 class _Login(ToySession):

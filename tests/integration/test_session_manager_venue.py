@@ -167,6 +167,21 @@ async def test_refused_credentials_are_not_tried_in_a_loop(tmp_path: Path):
         assert rig.venue.count("connect") == 1
 
 
+async def test_a_venue_that_hangs_up_on_the_refused_is_left_alone(tmp_path: Path):
+    """The refusal is the reason, not the end of the socket, and the next attempt waits as long."""
+    rig = Rig(tmp_path)
+    rig.venue.acknowledges = lambda channel: "fatal bad credentials"
+    async with running(tmp_path, rig):
+        await until(lambda: rig.venue.sockets, "a connection")
+        await asyncio.sleep(0.2)
+        for socket in list(rig.venue.sockets):
+            await socket.close()
+        await until(lambda: reasons(rig.hot), "the end of the connection")
+        await asyncio.sleep(0.5)
+        assert reasons(rig.hot) == ["rejected: bad credentials"]
+        assert rig.venue.count("connect") == 1
+
+
 async def test_a_channel_acknowledged_without_data_is_proved_and_replaced(tmp_path: Path):
     """When REST keeps moving on a channel that never showed a frame, the connection is not left like that."""
     timing = replace(QUICK, first_data_s=0.5)
@@ -197,6 +212,23 @@ async def test_a_channel_that_stops_while_others_go_on_is_proved_and_subscribed_
             await asyncio.sleep(0.05)
         assert rig.venue.count("snapshot trades.A") == 1
         assert rig.venue.count("snapshot book.A") == 0
+        assert not reasons(rig.hot)
+
+
+async def test_a_probe_that_is_ahead_of_a_living_channel_is_not_believed_again(tmp_path: Path):
+    """Some venues' REST counts what a channel does not carry: one repair, then the channel is left in peace."""
+    async with running(tmp_path, facts=info(stale_after_s=0.4)) as rig:
+        await rig.subscribed()
+        rig.venue.number = 1_000_000  # what REST says; the channel's own frames stay far behind
+        answered = 0
+        for number in range(120):
+            for socket in list(rig.venue.sockets):
+                await socket.send_str(f"book.A {number}")
+                if number == 0 or rig.venue.count("snapshot trades.A") > answered:
+                    answered = rig.venue.count("snapshot trades.A")
+                    await socket.send_str(f"trades.A {number}")
+            await asyncio.sleep(0.05)
+        assert rig.venue.count("snapshot trades.A") == 1
         assert not reasons(rig.hot)
 
 
@@ -233,6 +265,20 @@ async def test_channels_of_no_data_are_not_missed(tmp_path: Path):
         await rig.venue.publish()
         await until(lambda: connection.without_data == 0, "trades.A is not missed any more")
         assert connection.subscriptions.acknowledged == CHANNELS
+
+
+async def test_a_venue_may_ban_by_a_status_of_its_own(tmp_path: Path):
+    """Bybit answers 403 to an address that asks too much: it is left alone, as with 429."""
+    rig = Rig(tmp_path)
+    rig.venue.rest_status["/instruments"] = (403, {})
+    limits = Limits(Limit(400, 1), Limit(400, 1), Limit(400, 1), 100, {403: 1.5})
+    async with running(tmp_path, rig, facts=info(limits=limits)):
+        await until(lambda: rig.venue.count("GET"), "the first request")
+        banned_s = rig.venue.log[0][0]
+        rig.venue.rest_status.clear()
+        await until(lambda: rig.venue.count("GET /instruments") == 2, "the next request")
+        requests = [at_s for at_s, event in rig.venue.log if event.startswith("GET")]
+        assert requests[1] - banned_s >= 1.45
 
 
 async def test_nothing_is_requested_during_a_ban(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import databento_dbn
@@ -14,8 +15,8 @@ from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
-from penstock.provider import Message, Resync
-from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT
+from penstock.provider import Message, Output, Resync
+from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT, Envelope
 from providers.binance_spot.definitions import lot_of
 from providers.binance_spot.normalizer import Normalizer
 from providers.binance_spot.trades import MAX_RANGES, MAX_STEP, TradeIds
@@ -276,6 +277,27 @@ def test_a_ticker_is_four_statistics_of_its_window() -> None:
     assert message.schema == "STATISTICS"
 
 
+def test_a_figure_is_published_when_it_changed_and_all_of_them_every_ten_seconds() -> None:
+    """Of venue time; a copy changes nothing, an absurd time silences nothing, a loss has all said again."""
+    normalizer = defined()
+
+    def kinds(seconds: float, **changed: str) -> list[int]:
+        at = TICKER["data"]["E"] + int(seconds * 1000)
+        outputs = feed(normalizer, TICKER | {"data": TICKER["data"] | {"E": at} | changed})
+        return [STAT.unpack(record)[11] for message in data(outputs) for _, record in records(message.data)]
+
+    assert kinds(0) == [20005, 4, 5, 6]
+    assert kinds(1) == []
+    assert kinds(2, c="1793.00000000") == [20005]
+    assert kinds(1, c="1792.00000000") == []
+    assert kinds(3, c="1793.00000000") == []
+    assert kinds(10, c="1793.00000000") == [20005, 4, 5, 6]
+    assert kinds(10**6) == [20005, 4, 5, 6]
+    assert kinds(11) == [20005, 4, 5, 6]
+    normalizer.normalize(envelope("btcusdt@ticker", {"first": 1, "last": 2}, kind=KIND_DROPPED))
+    assert kinds(12) == [20005, 4, 5, 6]
+
+
 def test_a_ticker_without_trades_has_no_prices() -> None:
     """Zero is what the venue prints where nothing traded in the window."""
     empty = dict.fromkeys(["c", "h", "l", "v"], "0.00000000")
@@ -301,6 +323,7 @@ def test_a_bar_is_published_when_it_is_finished() -> None:
         1_100000000, 1_300000000, 1_000000000, 1_200000000, 191_500_000,
     ]  # fmt: skip
     assert (message.schema, record.ts_event) == ("OHLCV_1M", 1653818820000 * 10**6)
+    assert not feed(normalizer, frame)  # another connection's
     bar["i"] = "1h"
     assert refused(frame, "btcusdt@kline_1m", normalizer) == "wrong_channel"
 
@@ -343,6 +366,79 @@ def test_a_new_lot_starts_the_book_anew() -> None:
     assert [output.schema for output in outputs] == ["DEFINITION", "MBO"]
     assert resyncs(feed(normalizer, depth(101, 101))) == [DEPTH]
     assert data(feed(normalizer, snapshot(101, [["10.00", "1.0"]], [["11.00", "1.0"]])))
+
+
+def listing(*entries: dict[str, Any], at_s: int) -> Envelope:
+    """An exchangeInfo of several symbols, `at_s` seconds after the first, by the venue's clock and ours."""
+    symbols = [entry["symbols"][0] for entry in entries]
+    ts_recv = T0 + at_s * S
+    return envelope(EXCHANGE_INFO, {"serverTime": ts_recv // 10**6, "symbols": symbols}, ts_recv)
+
+
+def updates(outputs: Iterable[Output]) -> list[tuple[str, str]]:
+    """(symbol, A, M or D) of each definition."""
+    found = [decoded(message)[0] for message in data(outputs, "DEFINITION")]
+    return [(record.raw_symbol, str(record.security_update_action)) for record in found]
+
+
+BTC, ETH, SOL = definition(), definition("ETHUSDT"), definition("SOLUSDT")
+
+
+def test_a_listing_is_asked_for_and_defined_before_its_first_price() -> None:
+    """Data of a symbol listed since is dropped, declared once, and asks for the list; with it, data flows."""
+    normalizer = Normalizer(INFO)
+    assert updates(normalizer.normalize(listing(BTC, ETH, at_s=0))) == [("BTCUSDT", "A"), ("ETHUSDT", "A")]
+    new = {"stream": "solusdt@trade", "data": trade(1)["data"] | {"s": "SOLUSDT"}}
+    first = feed(normalizer, new, ts_recv=T0 + 20 * S)
+    assert gaps(first) == [Gap("no_definition")]
+    assert resyncs(first) == [EXCHANGE_INFO]
+    assert not feed(normalizer, new, ts_recv=T0 + 29 * S)
+    assert feed(normalizer, new, ts_recv=T0 + 30 * S) == [Resync(EXCHANGE_INFO)]
+    assert updates(normalizer.normalize(listing(BTC, ETH, SOL, at_s=31))) == [("SOLUSDT", "A")]
+    assert [message.channel for message in data(feed(normalizer, new))] == ["solusdt@trade"]
+
+
+def test_a_delisted_symbol_is_deleted() -> None:
+    """D when the list has it no more; nothing for late joiners; its trades stay known; listed again it is added."""
+    normalizer = Normalizer(INFO)
+    normalizer.normalize(listing(BTC, ETH, at_s=0))
+    feed(normalizer, depth(100, 100), BOOK, trade(7))
+    assert len(list(normalizer.images(T0))) == 1
+    assert updates(normalizer.normalize(listing(ETH, at_s=60))) == [("BTCUSDT", "D")]
+    assert not normalizer.normalize(listing(ETH, at_s=120))
+    assert not list(normalizer.images(T0))
+    assert [message.channel for message in normalizer.definitions(T0)] == ["definition.ETHUSDT"]
+    assert not feed(normalizer, trade(7))
+    assert len(data(feed(normalizer, trade(8)), "TRADES")) == 1
+    again = normalizer.normalize(listing(BTC, ETH, at_s=180))
+    assert updates(again) == [("BTCUSDT", "A")]
+    assert [message.channel for message in data(again, "STATUS")] == ["status.BTCUSDT"]
+    assert not feed(normalizer, trade(8))
+
+
+def test_lists_that_prove_nothing_delete_nothing() -> None:
+    """One with few of the symbols, asked by name; an older one, the other lane's; one of an absurd time."""
+    normalizer = Normalizer(INFO)
+    normalizer.normalize(listing(BTC, ETH, SOL, at_s=60))
+    assert not normalizer.normalize(listing(BTC, at_s=120))
+    assert not normalizer.normalize(listing(BTC, ETH, at_s=30))
+    absurd = {"serverTime": 2**53, "symbols": [entry["symbols"][0] for entry in (BTC, ETH, SOL)]}
+    assert not normalizer.normalize(envelope(EXCHANGE_INFO, absurd, T0 + 130 * S))
+    assert len(list(normalizer.definitions(T0))) == 3
+    assert updates(normalizer.normalize(listing(BTC, ETH, at_s=180))) == [("SOLUSDT", "D")]
+
+
+def test_a_symbol_listed_again_in_another_lot_begins_anew() -> None:
+    """What was counted in the lots of before is not continued."""
+    normalizer = Normalizer(INFO)
+    normalizer.normalize(listing(BTC, ETH, at_s=0))
+    feed(normalizer, trade(7))
+    normalizer.normalize(listing(ETH, at_s=60))
+    outputs = normalizer.normalize(listing(definition(maxQty="90000.00000000"), ETH, at_s=120))
+    assert updates(outputs) == [("BTCUSDT", "A")]
+    assert gaps(outputs) == [Gap("definition")]
+    (message,) = data(feed(normalizer, trade(8, q="1.00000000")), "TRADES")
+    assert TRADE.unpack(message.data)[6] == 100_000
 
 
 @pytest.mark.parametrize(

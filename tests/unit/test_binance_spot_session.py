@@ -37,23 +37,23 @@ def opened(*symbols: str) -> tuple[Session, Plan, list[Any]]:
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_is_one_combined_connection_with_three_streams_per_symbol() -> None:
+def test_a_plan_is_one_combined_connection_with_five_streams_per_symbol() -> None:
     """The streams' names are the channels' names."""
     (plan,) = session("btcusdt", "BTCUSDT").plans()
-    assert plan == Plan("wss://venue:9443/stream", (TRADES, DEPTH, QUOTES))
+    assert plan == Plan("wss://venue:9443/stream", (TRADES, DEPTH, QUOTES, "btcusdt@ticker", "btcusdt@kline_1m"))
 
 
 def test_many_symbols_take_several_connections_of_half_the_limit() -> None:
     """1,024 streams a connection are allowed; a symbol's streams stay together."""
     symbols = [f"S{number}USDT" for number in range(500)]
     plans = session(*symbols).plans()
-    assert [len(plan.channels) for plan in plans] == [510, 510, 480]
-    assert len({channel for plan in plans for channel in plan.channels}) == 1500
+    assert [len(plan.channels) for plan in plans] == [510, 510, 510, 510, 460]
+    assert len({channel for plan in plans for channel in plan.channels}) == 2500
 
 
 def test_subscribing_numbers_its_requests_and_the_answers_say_which_channels() -> None:
     """510 streams are three messages; each answer acknowledges its own streams, in any order."""
-    made, plan, calls = opened(*[f"S{number}USDT" for number in range(170)])
+    made, plan, calls = opened(*[f"S{number}USDT" for number in range(102)])
     assert [(call["method"], call["id"], len(call["params"])) for call in calls] == [
         ("SUBSCRIBE", 1, 200), ("SUBSCRIBE", 2, 200), ("SUBSCRIBE", 3, 110),
     ]  # fmt: skip
@@ -71,8 +71,11 @@ def test_subscribing_numbers_its_requests_and_the_answers_say_which_channels() -
         ({"error": {"code": 2, "msg": "Invalid request"}, "id": 1}, Rejected("2 Invalid request", terminal=True)),
         ({"code": 3, "msg": "Invalid JSON"}, Rejected("3 Invalid JSON", terminal=True)),
         ({"error": {"code": 1008, "msg": "Too many"}, "id": 1}, Rejected("1008 Too many")),
-        ({"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1}}, Reconnect("server_shutdown")),
-        ({"e": "serverShutdown", "E": 1}, Reconnect("server_shutdown")),
+        (
+            {"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1}},
+            Reconnect("server_shutdown", overlap=True),
+        ),
+        ({"e": "serverShutdown", "E": 1}, Reconnect("server_shutdown", overlap=True)),
     ],
 )
 def test_refusals_and_shutdowns_are_told_apart(frame: dict[str, Any], expected: object) -> None:
@@ -92,7 +95,7 @@ def test_what_answers_nothing_is_refused(frame: bytes) -> None:
 
 
 def test_books_start_from_rest_snapshots_and_only_the_doubtful_one_is_fetched_again() -> None:
-    """One request per book once subscribed; a resynchronization asks for one; definitions are asked for by name."""
+    """One request per book once subscribed; a resynchronization asks for one; definitions are asked for whole."""
     made, plan, _ = opened()
     first, second = made.subscribed(plan)
     assert first == Request("rest/depth/BTCUSDT", "https://venue/api/v3/depth?symbol=BTCUSDT&limit=1000")
@@ -104,13 +107,10 @@ def test_books_start_from_rest_snapshots_and_only_the_doubtful_one_is_fetched_ag
     assert not made.tick(plan, 0)
 
 
-def test_definitions_are_of_the_wanted_symbols_only() -> None:
-    """All of them in one answer, which weighs the same as one."""
+def test_definitions_are_asked_for_whole() -> None:
+    """By name the answer would be an error as soon as one symbol is not listed, and would hide what was delisted."""
     (request,) = session().definitions()
-    assert request.channel == "rest/exchangeInfo"
-    assert request.url == "https://venue/api/v3/exchangeInfo?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D"
-    (everything,) = session(*[f"S{number}USDT" for number in range(101)]).definitions()
-    assert everything.url == "https://venue/api/v3/exchangeInfo"
+    assert request == Request("rest/exchangeInfo", "https://venue/api/v3/exchangeInfo?showPermissionSets=false")
 
 
 def test_a_probe_compares_update_ids() -> None:
@@ -134,7 +134,13 @@ def test_the_venues_facts_are_in_provider_yaml() -> None:
     )
     assert INFO.max_connection_s == 86_400
     (plan,) = session("BTCUSDT").plans()
-    assert [INFO.schema_of(channel) for channel in plan.channels] == ["TRADES", "MBO", "MBP_1"]
+    assert [INFO.schema_of(channel) for channel in plan.channels] == [
+        "TRADES",
+        "MBO",
+        "MBP_1",
+        "STATISTICS",
+        "OHLCV_1M",
+    ]
     assert [INFO.schema_of(name) for name in ("rest/depth/BTCUSDT", "rest/exchangeInfo", "rest/probe/x", CONTROL)] == [
         "MBO", "DEFINITION", "SYSTEM", "SYSTEM",
     ]  # fmt: skip

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from penstock import clock
+from penstock.dbn import records
 from penstock.errors import PayloadError
 from penstock.provider import CONTROL, Endpoints, Message, Output, Request, Resync, Send, Subscribed
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
@@ -25,6 +28,7 @@ from providers.binance_spot.payloads import channel_of
 from providers.binance_spot.session import Session
 from providers.binance_spot.simulator import Simulator
 from simulator.ledger import Ledger
+from simulator.market import Fill
 from simulator.server import Server
 from tests.unit.binance_spot_frames import (
     DEPTH,
@@ -33,6 +37,8 @@ from tests.unit.binance_spot_frames import (
     LOT,
     MBP_1,
     QUOTES,
+    STAT,
+    T0,
     TRADE,
     TRADES,
     Rebuilt,
@@ -180,6 +186,52 @@ async def test_everything_in_the_ledger_arrives_exactly(tmp_path: Path) -> None:
         for symbol in SYMBOLS:
             check_book(client, symbol)
         await socket.close()
+
+
+def test_tickers_and_bars_are_those_of_the_market(tmp_path: Path) -> None:
+    """Each finished minute has the volume, the extremes and the last price of its trades; tickers the ledger's figures."""
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        venue = Simulator(3, ledger)
+        taken: list[bytes] = []
+        connection = SimpleNamespace(
+            number=1, closed=False, subscriptions=set(), deliver=lambda _c, f, _e: taken.append(f)
+        )
+        for stream in ("ticker", "kline_1m"):
+            venue.subscribe(connection, f"btcusdt@{stream}")  # type: ignore[arg-type]
+        normalizer = defined()
+        trades: dict[int, list[Fill]] = {}
+        at = T0
+        for step in range(9000):
+            at += 20_000_000
+            if step < 6000:
+                event = venue.market.step(at)
+                venue.on_event(event)
+                if event.listing.symbol == "BTCUSDT":
+                    trades.setdefault(event.ts_ns // (60 * 10**9), []).extend(event.fills)
+            if step % 3 == 0:
+                venue.on_tick(at)
+        ledger.flush()
+        said = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_bytes().splitlines()]
+    outputs: list[Output] = []
+    for framed in taken:
+        payload = framed[framed.index(b"{") :]
+        outputs += normalizer.normalize(envelope(channel_of(payload), payload, at))
+    bars = data(outputs, "OHLCV_1M")
+    assert len(bars) == 3
+    for message in bars:
+        start, *prices, volume = struct.unpack("<QqqqqQ", message.data[8:])
+        fills = trades.get(start // (60 * 10**9), [])
+        assert volume * LOT == sum(fill.quantity for fill in fills)
+        paid = [fill.price for fill in fills] or [prices[3]]
+        assert prices == [paid[0], max(paid), min(paid), paid[-1]]
+    figures = [line for line in said if line.get("schema") == "STATISTICS" and line["symbol"] == "BTCUSDT"]
+    assert len(figures) == len([framed for framed in taken if b"24hrTicker" in framed]) > 100
+    last = {STAT.unpack(record)[11]: STAT.unpack(record) for message in data(outputs, "STATISTICS")
+            for _, record in records(message.data)}  # fmt: skip
+    assert [Decimal(last[kind][7]) / 10**9 for kind in (20005, 4, 5)] == [
+        Decimal(figures[-1]["values"][name]) for name in ("c", "l", "h")
+    ]
+    assert Decimal(last[6][8] * LOT) / 10**9 == Decimal(figures[-1]["values"]["v"])
 
 
 @pytest.mark.parametrize("kind", ["drop", "reorder", "duplicate", "garbage", "lose_snapshot"])

@@ -92,6 +92,17 @@ def test_a_text_that_does_not_fit_is_refused():
         Instrument(PUBLISHER, "X" * 80, 1, "X", 1, SPOT, "SPOT", "X", "Y").record(1, 1)
 
 
+def test_a_base_too_long_for_dbn_stands_in_the_group():
+    """Nothing is cut: `asset` is empty, `group` has the whole name, and the record can be made."""
+    base = "1000000BABYDOGE"
+    data = Instrument(PUBLISHER, f"{base}USDT", 1, base, 1, SPOT, "SPOT", base, "USDT").record(1, 1)
+    decoder = databento_dbn.DBNDecoder(has_metadata=False, input_version=dbn.VERSION)
+    decoder.write(data)
+    (record,) = decoder.decode()
+    assert (record.asset, record.group) == ("", f"{base}/USDT")
+    assert Instrument(PUBLISHER, "X", 1, "X", 1, SPOT, "SPOT", "A" * 10, "Y").record(1, 1)
+
+
 def test_a_payload_error_shows_field_value_and_expectation_shortened():
     """A person reads what was wrong; a value of a venue is cut."""
     error = PayloadError("number_format", "price", "9" * 500, "a number")
@@ -136,7 +147,7 @@ def test_every_provider_here_keeps_the_contract(name):
     info = providers.info(name)
     assert {rule.schema for rule in info.channels} <= SCHEMAS
     assert info.publisher.provider == name
-    assert info.endpoints.stream.startswith("wss://")
+    assert info.endpoints.stream.startswith(("wss://", "tcp://"))
     assert info.endpoints.rest.startswith("https://")
     peeks = providers.payloads(name)
     for junk in (b"", b"{", b"\xff\x00", b"[]", b"null", b'{"data":', b'{"a":"' + b"x" * 10_000):

@@ -120,6 +120,16 @@ def test_a_trade_both_lanes_lost_delays_the_next_by_no_more_than_the_hold() -> N
     assert sequences(got) == [4]
 
 
+def test_an_id_that_comes_again_at_another_time_is_another_trade() -> None:
+    """32 bits of an id come again; the venue's time does not. A copy has the same of both."""
+    one = stream("TRADES")
+    live(one, PRIMARY)
+    first, later = trade(7, ts=T0), trade(7, parts=2, ts=T0 + S)
+    assert data(one.receive(PRIMARY, first, 0)) == [first]
+    assert data(one.receive(PRIMARY, later, MS)) == [later]
+    assert data(one.receive(PRIMARY, first, 2 * MS)) == data(one.receive(PRIMARY, later, 2 * MS)) == []
+
+
 def test_a_single_lane_never_waits() -> None:
     """With the other lane dead there is nothing to wait for."""
     one = stream("TRADES")

@@ -246,6 +246,14 @@ def test_a_connection_of_the_day_before_covers_from_its_first_frame() -> None:
     assert coverage.covered(0, "nowhere") == []
 
 
+def test_a_polled_channel_is_covered_until_the_last_answer() -> None:
+    """Answers come on connection 0, whatever plan asked for them."""
+    channel = "rest/openInterest/BTCUSDT"
+    coverage = Coverage([session(0, 1, 1, 100, 4, kind="CONNECTED", channels=[channel])])
+    coverage.add(channel, [Connection(0, 1, 0, 130, 700)])
+    assert coverage.covered(0, channel) == [(100, 701)]
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
