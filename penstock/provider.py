@@ -8,6 +8,7 @@ A provider is a folder `providers/<name>/` of pure parts; it never reconnects, s
 - `normalizer.py`   class `Normalizer`: envelopes to DBN messages
 - `definitions.py`  instruments from the venue's REST answers
 - `simulator.py`    the venue's own wire protocol over the simulated market
+- `facts.py`        optional: `complete(info)` adds what follows from configuration of its own (see providers/rest)
 """
 
 from __future__ import annotations

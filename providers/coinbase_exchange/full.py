@@ -63,7 +63,8 @@ class Full(Stream):
         self._ts_event = 0
         self._waiting: deque[Event] = deque(maxlen=BUFFERED)
         self._recent: deque[int] = deque(maxlen=_RECENT)
-        self._held: list[tuple[int, int, Event]] = []
+        self._held: list[tuple[int, int, int, Event]] = []
+        self._taken = 0
         self._newest = 0
         self._owed = 0
         self._owed_at = -GRACE_NS
@@ -87,20 +88,21 @@ class Full(Stream):
 
     def _in_order(self, event: Event, ts_recv: int) -> Sequence[Output]:
         """An archive is in order of time, channel by channel: what happened at once need not be in order of sequence."""
-        heappush(self._held, (event.sequence, ts_recv, event))
-        self._newest = max(self._newest, event.ts_event)
+        self._taken += 1
+        heappush(self._held, (event.sequence, self._taken, ts_recv, event))
+        self._newest = max(self._newest, ts_recv)
         return self._drain()
 
     def _drain(self) -> list[Output]:
         outputs: list[Output] = []
         while self._held:
-            sequence, received, oldest = self._held[0]
+            sequence, _, received, event = self._held[0]
             waiting = self._waiting
             expected = self._last + 1 if self.synchronized else waiting[-1].sequence + 1 if waiting else sequence
-            if sequence > expected and oldest.ts_event > self._newest - WINDOW_NS:
+            if sequence > expected and received > self._newest - WINDOW_NS:
                 break
             heappop(self._held)
-            outputs += self._advance(oldest, received)
+            outputs += self._advance(event, received)
         return outputs
 
     def _advance(self, event: Event, ts_recv: int) -> Sequence[Output]:

@@ -167,21 +167,6 @@ async def test_refused_credentials_are_not_tried_in_a_loop(tmp_path: Path):
         assert rig.venue.count("connect") == 1
 
 
-async def test_a_venue_that_hangs_up_on_the_refused_is_left_alone(tmp_path: Path):
-    """The refusal is the reason, not the end of the socket, and the next attempt waits as long."""
-    rig = Rig(tmp_path)
-    rig.venue.acknowledges = lambda channel: "fatal bad credentials"
-    async with running(tmp_path, rig):
-        await until(lambda: rig.venue.sockets, "a connection")
-        await asyncio.sleep(0.2)
-        for socket in list(rig.venue.sockets):
-            await socket.close()
-        await until(lambda: reasons(rig.hot), "the end of the connection")
-        await asyncio.sleep(0.5)
-        assert reasons(rig.hot) == ["rejected: bad credentials"]
-        assert rig.venue.count("connect") == 1
-
-
 async def test_a_channel_acknowledged_without_data_is_proved_and_replaced(tmp_path: Path):
     """When REST keeps moving on a channel that never showed a frame, the connection is not left like that."""
     timing = replace(QUICK, first_data_s=0.5)

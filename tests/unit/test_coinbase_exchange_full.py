@@ -344,3 +344,13 @@ def test_an_archive_may_have_what_happened_at_once_in_any_order(dice: random.Ran
     assert not book.bad
     assert book.level("B", 101 * 10**9) == 50_000_000
     assert book.level("A", 101 * 10**9) == 0
+
+
+def test_a_hole_in_an_archive_is_a_gap_after_a_second():
+    feed = Feed(archive=True)
+    feed.order("received", 10, "x")
+    feed.rest(BOOK, LEVEL3)
+    assert not feed.order("received", 12, "x")
+    assert not feed.order("open", 12, "y", price="99.00", remaining_size="1"), "the same number at the same instant"
+    feed.now = 2.0
+    assert gaps(feed.order("received", 13, "x")) == [(CHANNEL, "sequence")]

@@ -12,11 +12,14 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+import providers
 from penstock import dbn
 from penstock.cli.normalize import Summary, normalize_capture
 from penstock.errors import PayloadError
 from penstock.framing import Framer
-from providers.databento import metadata, wire
+from penstock.provider import Message
+from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
+from providers.databento import metadata, payloads, wire
 from simulator import captures, captures_dbn
 
 UNPUBLISHED = {"cbbo-1s", "imbalance"}
@@ -74,6 +77,27 @@ def test_a_day_of_esh4(fixtures: Path, tmp_path: Path):
     assert outputs["mbo"] == records(path)
     written: Any = databento_dbn.Metadata.decode(content(Path(summary.outputs[0].path)))
     assert written.dataset == "DATABENTO.LIVE"
+
+
+def test_esh4_as_if_it_were_live(fixtures: Path):
+    """The book crosses before the opening: declared once, flagged as long as it does, and then there is an image."""
+    normalizer = providers.normalizer_class("databento")(providers.info("databento"))
+    flagged, marked, images, lots = 0, list[int](), list[int](), 0
+    for number, frame in enumerate(
+        captures.read(fixtures / "dbn/nautilus/esh4-glbx-mdp3-20231225.mbo.dbn.zst", "databento")
+    ):
+        channel = payloads.channel_of(frame.payload)
+        envelope = Envelope(ts_recv=1, connection=1, channel=channel, kind=KIND_FRAME, payload=frame.payload)
+        for output in normalizer.normalize(envelope):
+            assert isinstance(output, Message)
+            if output.data[1] == dbn.RTYPE_ERROR:
+                marked.append(number)
+            elif output.data[38:39] == dbn.CLEAR:
+                images.append(number)
+                lots = len(output.data) // 56 - 1
+            else:
+                flagged += bool(output.data[36] & dbn.F_MAYBE_BAD_BOOK)
+    assert (marked, images, flagged, lots) == ([35], [926], 892, 8834)
 
 
 def test_older_definitions_are_todays(fixtures: Path, tmp_path: Path):
