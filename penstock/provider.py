@@ -383,6 +383,10 @@ class Polling(Protocol):
         """Called with each answer to a poll; `body` is None where nothing is newer. Never raises for what is in it."""
         ...
 
+    def refused(self, plan: Plan, request: Request) -> None:
+        """Called where the host refused a poll by a status of 400 to 499: asking the same again cannot help."""
+        ...
+
 
 @runtime_checkable
 class Resumable(Protocol):

@@ -47,7 +47,7 @@ _ANSWER_S: Final = 1.0  # beside its periods, for the answer itself
 @dataclass(slots=True)
 class _Task:
     """One endpoint of one instrument. `known`: the two newest ids of a paged list. `whole`: the next body is wanted
-    although nothing may have changed. `unanswered`: polls since the last answer."""
+    although nothing may have changed."""
 
     source: Source
     endpoint: Polled
@@ -55,7 +55,6 @@ class _Task:
     due_ns: int = 0
     known: list[str] = field(default_factory=list)
     whole: bool = False
-    unanswered: int = 0
 
 
 class Session:
@@ -101,7 +100,6 @@ class Session:
         for task in self._tasks[plan.url].values():
             task.due_ns = now_ns
             task.known.clear()
-            task.unanswered = 0
         return (Subscribed(plan.channels),)
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:  # noqa: ARG002 # nothing is received
@@ -119,9 +117,6 @@ class Session:
                 period_ns = round(task.endpoint.period_s * NS_PER_S)
                 # After a pause, no burst of what was missed.
                 task.due_ns = task.due_ns + period_ns if task.due_ns + period_ns > now_ns else now_ns + period_ns
-                task.unanswered += 1
-                if task.unanswered > task.endpoint.misses:
-                    task.known.clear()  # an id that the source has forgotten would be refused for ever
                 requests.append(self._request(task, now_ns, conditional=task.endpoint.conditional and not task.whole))
                 task.whole = False
         return requests
@@ -137,10 +132,7 @@ class Session:
     def answered(self, plan: Plan, request: Request, body: bytes | None, now_ns: int) -> Sequence[Action]:
         """The next page of a list that has more."""
         task = self._tasks[plan.url].get(request.poll.channel) if request.poll else None
-        if task is None:
-            return ()
-        task.unanswered = 0
-        if body is None or not isinstance(task.endpoint, Trades) or task.endpoint.page is None:
+        if task is None or body is None or not isinstance(task.endpoint, Trades) or task.endpoint.page is None:
             return ()
         before = task.known[-1:]
         listed = _ids(task.endpoint, task.symbol, body)
@@ -149,6 +141,12 @@ class Session:
         full = len(listed) >= task.endpoint.page.limit
         # A list that is full for want of a starting point has nothing after it.
         return (self._request(task, now_ns, conditional=False),) if full and before and listed[-1:] != before else ()
+
+    def refused(self, plan: Plan, request: Request) -> None:
+        """The list is asked for from its end: an id that a source has forgotten would be refused for ever."""
+        task = self._tasks[plan.url].get(request.poll.channel) if request.poll else None
+        if task is not None:
+            task.known.clear()
 
     def probe(self, plan: Plan, channel: str = "") -> Request | None:  # noqa: ARG002 # the polls themselves prove life
         return None

@@ -8,7 +8,7 @@ from typing import Final
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost
 from penstock.provider import POLL, Action, Plan, Polling, Request, Session
-from services.session_manager.rest import Rest
+from services.session_manager.rest import Refused, Rest
 from services.session_manager.traffic import Traffic
 
 _NEVER: Final = float("-inf")
@@ -48,6 +48,8 @@ class Polls:
             log = self._log.info if poll.channel in self._failing else self._log.warning
             log("poll_failed", channel=poll.channel, reason=str(lost))
             self._failing.add(poll.channel)
+            if self._session and isinstance(lost, Refused):
+                self._session.refused(self._plan, request)
             return ()
         if poll.channel in self._failing:
             self._failing.remove(poll.channel)

@@ -27,6 +27,10 @@ _RETRY_BASE_S: Final = 0.25
 _RETRY_CAP_S: Final = 30.0
 
 
+class Refused(ConnectionLost):
+    """The host understood the request and refuses it (a status of 400 to 499 that is no ban)."""
+
+
 class _Seen(NamedTuple):
     """The URL of a polled channel's last body, and the headers that ask for what is newer (RFC 9110 section 13.1)."""
 
@@ -119,7 +123,8 @@ class Rest:
             if response.status == 304 and condition:
                 return None
             if response.status != 200:
-                raise ConnectionLost(f"answered {response.status}")
+                kind = Refused if 400 <= response.status < 500 else ConnectionLost
+                raise kind(f"answered {response.status}")
             parts: list[bytes] = []
             size = 0
             async for part in response.content.iter_any():

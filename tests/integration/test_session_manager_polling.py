@@ -58,6 +58,7 @@ class DeskSession:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.refusals: list[str] = []
 
     def definitions(self) -> Sequence[Request]:
         return ()
@@ -82,6 +83,9 @@ class DeskSession:
 
     def answered(self, plan: Plan, request: Request, body: bytes | None, now_ns: int) -> Sequence[Action]:
         return (self._poll(CHANNELS[0], "?after=%5Bpage%5D", conditional=False),) if body == b"page" else ()
+
+    def refused(self, plan: Plan, request: Request) -> None:
+        self.refusals.append(request.channel)
 
     def probe(self, plan: Plan) -> Request | None:
         return None

@@ -148,13 +148,15 @@ def test_a_page_with_nothing_new_changes_nothing():
     assert asked(polled, plan, 4)[0].url.endswith("?since=1")
 
 
-def test_an_id_that_is_refused_is_given_up():
-    """After `misses` polls without an answer the list is asked for from its end."""
+def test_an_id_that_is_refused_is_given_up_and_one_of_an_outage_is_not():
+    """A source that forgot it is asked for the end of its list; one that was away is asked from where it was left."""
     polled, plan = opened(PAGED)
     (request,) = asked(polled, plan, 0)
     polled.answered(plan, request, body(1, 2), T0)
-    urls = [asked(polled, plan, second)[0].url for second in range(1, 6)]
-    assert ["since" in url for url in urls] == [True, True, True, False, False]
+    requests = [asked(polled, plan, second)[0] for second in range(1, 20)]
+    assert all(request.url.endswith("?since=1") for request in requests)
+    polled.refused(plan, requests[-1])
+    assert "since" not in asked(polled, plan, 20)[0].url
 
 
 def test_after_a_new_connection_a_list_is_asked_from_its_end():

@@ -12,6 +12,7 @@ from penstock.provider import Limit, Limits, Plan, Poll, Reconnect, Request
 from services.session_manager.budget import Budget
 from services.session_manager.polling import Polling
 from services.session_manager.polls import Polls
+from services.session_manager.rest import Refused
 from services.session_manager.traffic import Traffic
 
 PLAN = Plan("poll:desk", ("desk.a.X", "desk.b.X"))
@@ -43,6 +44,9 @@ class Session:
     def answered(self, plan: Plan, request: Request, body: bytes | None, now_ns: int) -> tuple[Reconnect, ...]:
         self.told.append((request.channel, body))
         return (Reconnect("more"),)
+
+    def refused(self, plan: Plan, request: Request) -> None:
+        self.told.append((request.channel, b"refused"))
 
 
 def poll(channel: str, within_s: float = 3.0) -> Request:
@@ -77,6 +81,15 @@ async def test_a_channel_is_vouched_for_from_its_first_answer_until_none_came_in
     await polls.fetch(poll("desk.a.X"))
     assert polls.vouched(PLAN.channels) == ("desk.a.X",)
     assert session.told == [("rest/desk.a.X", b"body"), ("rest/desk.a.X", None), ("rest/desk.a.X", b"again")]
+
+
+async def test_a_session_is_told_of_a_refusal_and_not_of_an_outage(now):
+    """Only the first means that it asked for the wrong thing."""
+    rest, session = Rest(), Session()
+    polls = Polls(PLAN, session, rest, Traffic(lambda _: "TRADES"))  # type: ignore[arg-type]
+    rest.answers = [ConnectionLost("answered 503"), Refused("answered 400")]
+    assert [await polls.fetch(poll("desk.a.X")) for _ in range(2)] == [(), ()]
+    assert session.told == [("rest/desk.a.X", b"refused")]
 
 
 async def test_a_stream_is_vouched_for_whole_and_its_requests_are_repeated(now):
