@@ -60,13 +60,15 @@ class Capture(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Contract(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """providers/<name>/contract.yaml.
 
-    `losses`: channels (globs) on which a lost message is proved by the venue's own rule; `unprovable`: the others, and
-    why. `scope`: what one loss puts in doubt, the channel or, where the venue numbers a connection's messages, all
-    channels of the connection. `depth`: levels a side that a subscription carries, 0 for all.
+    `losses`: channels (globs) on which a lost message is proved by the venue's own rule; `states`: those on which only a
+    wrong state is (checksums), so that a loss which the next message makes good leaves no trace; `unprovable`: the
+    others, and why. `scope`: what one loss puts in doubt, the channel or, where the venue numbers a connection's
+    messages, all channels of the connection. `depth`: levels a side that a subscription carries, 0 for all.
     """
 
     captures: list[Capture] = msgspec.field(default_factory=list)
     losses: list[str] = msgspec.field(default_factory=list)
+    states: list[str] = msgspec.field(default_factory=list)
     unprovable: dict[str, str] = msgspec.field(default_factory=dict)
     scope: str = "channel"
     depth: int = 0

@@ -22,8 +22,10 @@ PROVIDERS = [name for name in providers.names() if recorded.load(name).losses]
 
 
 def provable(provider: str, loop: VenueLoop) -> list[str]:
-    """The channels whose losses must be declared, of those that have had data: some have none for minutes."""
-    patterns = recorded.load(provider).losses
+    """The channels whose losses, or whose wrong states, must be declared, of those that have had data: some have none for
+    minutes."""
+    contract = recorded.load(provider)
+    patterns = [*contract.losses, *contract.states]
     channels = [channel for client in loop.clients for channel in client.plan.channels]
     known = [channel for channel in channels if any(fnmatchcase(channel, pattern) for pattern in patterns)]
     return [channel for channel in known if loop.seen[channel] >= 3 and loop.info.schema_of(channel) != "SYSTEM"]
@@ -84,7 +86,7 @@ async def one_fault(loop: VenueLoop, contract: recorded.Contract, kind: str, cha
     await settled(loop)
     what = f"{kind} on {channel}"
     gaps = {(gap.schema, gap.channel) for gap in loop.declared[declared:]}
-    if kind not in SILENT:
+    if kind not in SILENT and not any(fnmatchcase(channel, pattern) for pattern in contract.states):
         assert gaps & loop.fed[channel], f"{what} was not declared"
     if contract.scope == "channel":
         assert gaps <= loop.fed[channel], f"{what}: false alarms {gaps - loop.fed[channel]}"
