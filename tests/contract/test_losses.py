@@ -14,7 +14,7 @@ from tests.contract import recorded
 from tests.contract.conftest import MakeLoop
 from tests.contract.venue_loop import VenueLoop
 
-ROUNDS = 100
+ROUNDS = 160
 SILENT = frozenset({"duplicate"})
 """Faults that lose nothing: no gap is due, and none of what is published twice may be published twice."""
 
@@ -45,7 +45,7 @@ def wrong_books(loop: VenueLoop, depth: int) -> list[str]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_every_loss_is_declared_and_repaired(provider: str, venue_loop: MakeLoop):
-    """A hundred dropped, repeated and swapped messages, one after the other."""
+    """A hundred and sixty dropped, repeated and swapped messages, one after the other."""
     contract = recorded.load(provider)
     dice = random.Random(f"losses of {provider}")
     loop = venue_loop(provider, 11)
