@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.provider import Credentials, Send
+from penstock.session import Credentials, Send
 from penstock.timestamps import NS_PER_S
 
 _SIGNED: Final = "GET/users/self/verify"

@@ -20,7 +20,9 @@ from penstock.dbn import (
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import CONTROL, REST, Message, Output, ProviderInfo
+from penstock.normalizing import Message, Output
+from penstock.payloads import CONTROL, REST
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
 from penstock.timestamps import from_ms
 from providers.okx import statistics
@@ -63,7 +65,7 @@ _CONTROL: Final = msgspec.json.Decoder(Control)
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer. README.md has the meaning of every message kind and where it is from."""
+    """See penstock.normalizing.Normalizer. README.md has the meaning of every message kind and where it is from."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         self._publisher = info.publisher
@@ -89,7 +91,7 @@ class Normalizer:
         }
 
     def normalize(self, envelope: Envelope) -> Sequence[Output]:
-        """See penstock.provider.Normalizer.normalize."""
+        """See penstock.normalizing.Normalizer.normalize."""
         kind, channel = envelope.kind, envelope.channel
         if kind == KIND_FRAME:
             if channel.startswith(INSTRUMENTS):
@@ -111,11 +113,11 @@ class Normalizer:
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images."""
+        """See penstock.normalizing.Normalizer.images."""
         return self._streams.images(ts_recv)
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.definitions. The records are the ones last published, times included."""
+        """See penstock.normalizing.Normalizer.definitions. The records are the ones last published, times included."""
         del ts_recv
         for name, known in self._registry.known.items():
             yield Message("DEFINITION", f"definition.{name}", known.record)

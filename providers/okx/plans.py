@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from penstock.errors import ConfigError
-from penstock.provider import Plan
+from penstock.session import Plan
 from providers.okx.names import BOOK_CHANNELS, BOOKS, family_of, type_of
 
 PUBLIC: Final = "/ws/v5/public"

@@ -15,19 +15,9 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.errors import PayloadError
-from penstock.provider import (
-    REST,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import REST
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.okx.login import login
 from providers.okx.names import BOOK_CHANNELS, arg_of, family_of, type_of
@@ -72,7 +62,7 @@ class _Connection:
 
 
 class Session:
-    """See penstock.provider.Session. A symbol may name its book channel: `BTC-USDT-SWAP:books-l2-tbt`. With credentials
+    """See penstock.session.Session. A symbol may name its book channel: `BTC-USDT-SWAP:books-l2-tbt`. With credentials
     it logs in, which the tick-by-tick book channels need and nothing else does."""
 
     def __init__(
@@ -122,7 +112,7 @@ class Session:
             case "login" if control.code == "0":
                 return self._request(state, "subscribe", plan.channels)
             case "notice":
-                return (Reconnect(f"notice {control.code}"),)
+                return (Reconnect(f"notice {control.code}", overlap=True),)
             case "error" | "login":
                 return (_refused(control),)
             case "channel-conn-count-error":

@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.okx import states

@@ -8,7 +8,7 @@ from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, trade
 from penstock.errors import PayloadError
 from penstock.lots import fixed, lots, split
 from penstock.markers import Gap
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from providers.okx.definitions import Known

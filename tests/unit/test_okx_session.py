@@ -12,7 +12,8 @@ import pytest
 
 import providers
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import Credentials, Endpoints, Plan, Reconnect, Rejected, Send, Subscribed
+from penstock.provider import Endpoints
+from penstock.session import Credentials, Plan, Reconnect, Rejected, Send, Subscribed
 from providers.okx.session import Session
 from tests.unit.okx_frames import T0_MS, book, push
 
@@ -126,7 +127,7 @@ def test_login_is_signed_as_documented_and_comes_first():
     [
         ({"event": "error", "code": "60018", "msg": "doesn't exist"}, Rejected("60018 doesn't exist", terminal=True)),
         ({"event": "error", "code": "60014", "msg": "too frequent"}, Reconnect("60014 too frequent")),
-        ({"event": "notice", "code": "64008", "msg": "closed soon"}, Reconnect("notice 64008")),
+        ({"event": "notice", "code": "64008", "msg": "closed soon"}, Reconnect("notice 64008", overlap=True)),
         (
             {"event": "channel-conn-count-error", "channel": "orders", "connCount": "31"},
             Rejected("too many connections with channel orders"),
