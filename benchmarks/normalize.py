@@ -7,7 +7,7 @@ import time
 import providers
 from benchmarks.frames import KINDS, stream
 from benchmarks.report import Report
-from penstock.provider import Message
+from penstock.normalizing import Message
 
 COUNT = 20_000
 REPEATS = 3

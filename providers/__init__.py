@@ -14,7 +14,9 @@ from penstock.errors import ConfigError
 from penstock.provider import ProviderInfo, load_info
 
 if TYPE_CHECKING:
-    from penstock.provider import Normalizer, Payloads, Session
+    from penstock.normalizing import Normalizer
+    from penstock.payloads import Payloads
+    from penstock.session import Session
 
 _HERE = Path(__file__).parent
 

@@ -33,7 +33,7 @@ from aiohttp import WSMsgType, web
 
 from penstock import clock, config
 from penstock.errors import ConfigError
-from penstock.provider import channels_on
+from penstock.payloads import channels_on
 from simulator.captures import Frame, read
 from simulator.connection import Connection, frame
 from simulator.recording import Recording, is_book

@@ -13,7 +13,8 @@ import msgspec
 
 import providers
 from penstock.errors import ConfigError
-from penstock.provider import REST, Payloads, ProviderInfo, channels_on
+from penstock.payloads import REST, Payloads, channels_on
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from simulator import captures
 from simulator.recording import Recording

@@ -22,7 +22,8 @@ from penstock.cli import capture
 from penstock.dbn import RTYPE_ERROR, VERSION, schema_name
 from penstock.drift import Drift
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import Message, ProviderInfo
+from penstock.normalizing import Message
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import utc_day
 from services.normalizer.accounting import Accounting

@@ -11,7 +11,7 @@ import msgspec
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import lots
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.timestamps import from_ms
 from providers.binance_spot.payloads import Combined, KlineUpdate, decode
 from providers.binance_spot.stream import Stream, Units

@@ -15,7 +15,7 @@ import msgspec
 from penstock.errors import PayloadError
 from providers.binance_spot.peeks import channel_of, event_time, merge_key
 
-__all__ = ["channel_of", "event_time", "merge_key"]  # what penstock.provider.Payloads asks for
+__all__ = ["channel_of", "event_time", "merge_key"]  # what penstock.payloads.Payloads asks for
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Level = tuple[str, str]

@@ -11,7 +11,7 @@ import msgspec
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from providers.binance_spot.payloads import BookTicker, Combined, decode
 from providers.binance_spot.stream import Stream, Units
 

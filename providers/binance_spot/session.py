@@ -10,18 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.errors import PayloadError
-from penstock.provider import (
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from providers.binance_spot.payloads import DepthSnapshot, decode, decode_control, merge_key
 
 STREAMS: Final = ("trade", "depth@100ms", "bookTicker", "ticker", "kline_1m")
@@ -41,7 +31,7 @@ _SNAPSHOT: Final = msgspec.json.Decoder(DepthSnapshot)
 
 
 class Session:
-    """See penstock.provider.Session. All data is public, so credentials have no use."""
+    """See penstock.session.Session. All data is public, so credentials have no use."""
 
     def __init__(
         self,

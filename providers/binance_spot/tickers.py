@@ -10,7 +10,7 @@ import msgspec
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, fixed, lots
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.binance_spot.payloads import Combined, Ticker, decode
 from providers.binance_spot.stream import Stream, Units

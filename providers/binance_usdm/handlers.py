@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.errors import PayloadError
-from penstock.provider import REST
+from penstock.payloads import REST
 from providers.binance_usdm.bars import Bars
 from providers.binance_usdm.channels import OPEN_INTEREST
 from providers.binance_usdm.depth import Depth

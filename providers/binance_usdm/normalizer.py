@@ -11,7 +11,9 @@ import msgspec
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument, instrument_id
 from penstock.markers import Gap
-from penstock.provider import CONTROL, Message, Output, ProviderInfo, Resync
+from penstock.normalizing import Message, Output, Resync
+from penstock.payloads import CONTROL
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,
@@ -51,7 +53,7 @@ _CONTRACT_INFO: Final = msgspec.json.Decoder(Combined[ContractInfo])
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer. Update and trade ids are the venue's own, the same on every connection."""
+    """See penstock.normalizing.Normalizer. Update and trade ids are the venue's own, the same on every connection."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         self._publisher = info.publisher

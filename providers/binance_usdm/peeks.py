@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from penstock.provider import CONTROL, MergeKey
+from penstock.payloads import CONTROL, MergeKey
 from penstock.timestamps import MAX_NS, NS_PER_MS
 
 _PREFIX: Final = b'{"stream":"'

@@ -10,19 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.errors import PayloadError
-from penstock.provider import (
-    POLL,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    Poll,
-    ProviderInfo,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import POLL, Action, Credentials, Plan, Poll, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_MS, NS_PER_S
 from providers.binance_usdm.channels import CONTRACT_INFO, DEPTH, EXCHANGE_INFO, OPEN_INTEREST, PROBE
 from providers.binance_usdm.payloads import decode, decode_control, event_time, merge_key
@@ -64,7 +53,7 @@ _PREMIUM: Final = msgspec.json.Decoder(Premium)
 
 
 class Session:
-    """See penstock.provider.Session. All data is public, so credentials have no use."""
+    """See penstock.session.Session. All data is public, so credentials have no use."""
 
     def __init__(
         self,

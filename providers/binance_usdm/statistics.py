@@ -11,7 +11,7 @@ import msgspec
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, SCALE, fixed, fixed_signed, lots
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.binance_usdm.payloads import Combined, Liquidation, MarkPrice, Ticker, decode
 from providers.binance_usdm.rest import OpenInterest

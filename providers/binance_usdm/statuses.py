@@ -6,7 +6,7 @@ from typing import Final
 
 from penstock import dbn
 from penstock.instruments import Instrument
-from penstock.provider import Message
+from penstock.normalizing import Message
 
 _PRE_OPEN, _TRADING, _PRE_CLOSE, _CLOSE, _POST_CLOSE, _NOT_AVAILABLE, _NONE = 1, 7, 11, 12, 13, 15, 0
 

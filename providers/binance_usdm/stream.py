@@ -9,7 +9,7 @@ from penstock.errors import PayloadError
 from penstock.instruments import Instrument
 from penstock.lots import Fixed, Lots
 from penstock.markers import Gap
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 
 
 class Prices(Fixed):

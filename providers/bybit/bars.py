@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.dbn import RTYPE_OHLCV_1M, ohlcv
 from penstock.errors import PayloadError
 from penstock.lots import lots
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from providers.bybit.definitions import Known

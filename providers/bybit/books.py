@@ -9,7 +9,7 @@ from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, RECORD_BYTES, RTYPE_MBO
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, split
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.bybit.definitions import Known

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.raw.v1.raw_pb2 import Envelope
 from penstock.timestamps import NS_PER_S

@@ -10,7 +10,9 @@ import msgspec
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import REST, Message, Output, ProviderInfo, Resync
+from penstock.normalizing import Message, Output, Resync
+from penstock.payloads import REST
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
 from penstock.timestamps import from_ms
 from providers.bybit.bars import INTERVAL, BarStream
@@ -66,7 +68,7 @@ _DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer. README.md has the meaning of every message kind and where it is from."""
+    """See penstock.normalizing.Normalizer. README.md has the meaning of every message kind and where it is from."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         self._publisher = info.publisher
@@ -83,7 +85,7 @@ class Normalizer:
         }
 
     def normalize(self, envelope: Envelope) -> Sequence[Output]:
-        """See penstock.provider.Normalizer.normalize."""
+        """See penstock.normalizing.Normalizer.normalize."""
         kind, channel = envelope.kind, envelope.channel
         if kind == KIND_FRAME:
             topic = topic_of(channel)
@@ -103,13 +105,13 @@ class Normalizer:
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images."""
+        """See penstock.normalizing.Normalizer.images."""
         for stream in self._streams.values():
             if isinstance(stream, BookStream) and (message := stream.image(ts_recv)) is not None:
                 yield message
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.definitions. The records are the ones first published, times included."""
+        """See penstock.normalizing.Normalizer.definitions. The records are the ones first published, times included."""
         del ts_recv
         for name, known in self._catalogue.known.items():
             yield Message("DEFINITION", f"definition.{name}", known.record)

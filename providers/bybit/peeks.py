@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from penstock.provider import CONTROL, REST, MergeKey
+from penstock.payloads import CONTROL, REST, MergeKey
 from penstock.timestamps import MAX_NS, NS_PER_MS
 from providers.bybit.names import CATEGORIES, topic_of
 
@@ -38,7 +38,7 @@ def channel_of(frame: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def channel_on(url: str) -> Callable[[bytes], str]:
-    """What names the channel of frames that come on a connection to `url`: see penstock.provider.channels_on.
+    """What names the channel of frames that come on a connection to `url`: see penstock.payloads.channels_on.
 
     Frames of a URL that is none of v5's keep their bare topic, which the normalizer refuses by name.
     """

@@ -13,18 +13,9 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.errors import ConfigError
-from penstock.provider import (
-    REST,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import REST
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.bybit.names import CATEGORIES, INSTRUMENTS, split_symbol, topic_of
 from providers.bybit.payloads import Reply, Topics, decode
@@ -68,7 +59,7 @@ class _Connection:
 
 
 class Session:
-    """See penstock.provider.Session. One connection per category, more where its args are too long for one."""
+    """See penstock.session.Session. One connection per category, more where its args are too long for one."""
 
     def __init__(
         self, info: ProviderInfo, endpoints: Endpoints, symbols: Sequence[str], credentials: Credentials | None

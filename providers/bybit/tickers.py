@@ -25,7 +25,7 @@ from penstock.dbn import (
 )
 from penstock.errors import PayloadError
 from penstock.lots import fixed_signed, lots
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, from_ms
 from providers.bybit import tops

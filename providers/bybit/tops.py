@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.dbn import F_LAST, F_PUBLISHER_SPECIFIC, F_TOB, UNDEF_ORDER_SIZE, UNDEF_PRICE, mbp_1
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from providers.bybit.books import time_of
 from providers.bybit.definitions import Known

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, UNDEF_STAT_QUANTITY, statistic, trade
 from penstock.errors import PayloadError
 from penstock.lots import split
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from providers.bybit.definitions import Known

@@ -8,7 +8,7 @@ from typing import Final
 from penstock.dbn import status
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_advanced.channels import PRODUCTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.provider import REST
+from penstock.payloads import REST
 
 LEVEL2: Final = "level2"
 """Subscribed as `level2`, delivered as `l2_data`: https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/websocket/level2"""

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, Envelope
 from providers.coinbase_advanced.books import LiveBook

@@ -13,7 +13,9 @@ import msgspec
 
 from penstock.errors import PayloadError
 from penstock.markers import Gap
-from penstock.provider import CONTROL, REST, Message, Output, ProviderInfo, Resync
+from penstock.normalizing import Message, Output, Resync
+from penstock.payloads import CONTROL, REST
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import from_iso8601
 from providers.coinbase_advanced import readings, records
@@ -51,7 +53,7 @@ _CONTROL: Final = msgspec.json.Decoder(Control)
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer."""
+    """See penstock.normalizing.Normalizer."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         self._publisher = info.publisher
@@ -70,7 +72,7 @@ class Normalizer:
         }
 
     def normalize(self, envelope: Envelope) -> Sequence[Output]:
-        """See penstock.provider.Normalizer.normalize."""
+        """See penstock.normalizing.Normalizer.normalize."""
         if envelope.kind != KIND_FRAME:
             # An archive may be two lanes merged: one lane's end is no loss there.
             return () if self._archive else self._losses.session(envelope)
@@ -80,13 +82,13 @@ class Normalizer:
         return self._readers.get(channel.partition(".")[0], self._control)(envelope)
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images."""
+        """See penstock.normalizing.Normalizer.images."""
         for product, live in self._books.items():
             if live.synced and not live.bad and not self._catalogue.is_deleted(product):
                 yield Message("MBO", f"{LEVEL2}.{product}", live.image(ts_recv))
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.definitions."""
+        """See penstock.normalizing.Normalizer.definitions."""
         return self._catalogue.messages(ts_recv)
 
     def _level2(self, envelope: Envelope) -> list[Output]:

@@ -16,7 +16,7 @@ import msgspec
 from penstock.errors import PayloadError
 from providers.coinbase_advanced.peeks import channel_of, event_time, merge_key
 
-__all__ = ["channel_of", "event_time", "merge_key"]  # what penstock.provider.Payloads asks for
+__all__ = ["channel_of", "event_time", "merge_key"]  # what penstock.payloads.Payloads asks for
 
 Sequence = Annotated[int, msgspec.Meta(ge=0)]
 

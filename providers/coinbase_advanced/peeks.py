@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, REST, MergeKey
+from penstock.payloads import CONTROL, REST, MergeKey
 from penstock.timestamps import from_iso8601
 from providers.coinbase_advanced.channels import CANDLES, HEARTBEATS, LEVEL2, MARKET_TRADES, STATUS, TICKER
 

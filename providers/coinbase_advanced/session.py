@@ -15,18 +15,9 @@ import jwt
 import msgspec
 
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import (
-    REST,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import REST
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S, from_iso8601
 from providers.coinbase_advanced.channels import (
     HEARTBEATS,
@@ -75,7 +66,7 @@ _RECENT: Final = msgspec.json.Decoder(RecentTrades)
 
 
 class Session:
-    """See penstock.provider.Session. With credentials every message carries a token; market data needs none."""
+    """See penstock.session.Session. With credentials every message carries a token; market data needs none."""
 
     def __init__(
         self, info: ProviderInfo, endpoints: Endpoints, symbols: Sequence[str], credentials: Credentials | None

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from penstock.errors import ConfigError
-from penstock.provider import Credentials
+from penstock.session import Credentials
 from penstock.timestamps import NS_PER_S
 
 KEY: Final = "COINBASE_EXCHANGE_API_KEY"

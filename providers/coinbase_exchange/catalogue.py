@@ -10,7 +10,7 @@ import msgspec
 from penstock.dbn import status
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.definitions import UNAVAILABLE, Condition, Listing, Listings, read

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, F_SNAPSHOT, MboPart, mbo_message
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange import payloads
 from providers.coinbase_exchange.events import Event, Reader

@@ -10,7 +10,7 @@ import msgspec
 from penstock.book import Book, Change, order_id
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.lots import MAX_SIZE, split
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.audit import Audit
 from providers.coinbase_exchange.payloads import Book as RestBook

@@ -13,7 +13,9 @@ import msgspec
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import CONTROL, REST, Message, Output, ProviderInfo, Resync
+from penstock.normalizing import Message, Output, Resync
+from penstock.payloads import CONTROL, REST
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,
@@ -62,7 +64,7 @@ _BOOK: Final = msgspec.json.Decoder(payloads.Book)
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer. Sequences and trade ids are the product's own, the same on every connection."""
+    """See penstock.normalizing.Normalizer. Sequences and trade ids are the product's own, the same on every connection."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         self._publisher = info.publisher
@@ -73,7 +75,7 @@ class Normalizer:
         self._undefined: set[str] = set()
 
     def normalize(self, envelope: Envelope) -> Sequence[Output]:
-        """See penstock.provider.Normalizer.normalize."""
+        """See penstock.normalizing.Normalizer.normalize."""
         kind = envelope.kind
         if kind == KIND_FRAME:
             return self._frame(envelope.channel, envelope.payload, envelope.connection, envelope.ts_recv)
@@ -88,14 +90,14 @@ class Normalizer:
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images."""
+        """See penstock.normalizing.Normalizer.images."""
         for product in self._products.values():
             for book in product.books:
                 if (image := book.image(ts_recv)) is not None:
                     yield image
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.definitions."""
+        """See penstock.normalizing.Normalizer.definitions."""
         return self._catalogue.messages(ts_recv)
 
     # --- frames -----------------------------------------------------------------------------------------------------

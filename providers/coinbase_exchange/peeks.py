@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, REST, MergeKey
+from penstock.payloads import CONTROL, REST, MergeKey
 from penstock.timestamps import from_iso8601
 
 _CHANNELS: Final = {

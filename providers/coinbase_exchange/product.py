@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from penstock.instruments import Instrument
-from penstock.provider import Output, Resync
+from penstock.normalizing import Output, Resync
 from providers.coinbase_exchange import payloads
 from providers.coinbase_exchange.full import PATIENCE_NS, Full
 from providers.coinbase_exchange.levels import SILENT_NS, Levels

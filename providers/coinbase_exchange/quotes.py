@@ -11,7 +11,7 @@ import msgspec
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, MAX_SIZE, fixed, lots
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.payloads import Ticker, decode
 from providers.coinbase_exchange.stream import Stream, Units, time_of

@@ -14,19 +14,9 @@ from typing import Final
 import msgspec
 
 from penstock.errors import PayloadError
-from penstock.provider import (
-    REST,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import REST
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S, from_iso8601
 from providers.coinbase_exchange import auth
 from providers.coinbase_exchange.payloads import (
@@ -73,7 +63,7 @@ _TRADES: Final = msgspec.json.Decoder(list[RestTrade])
 
 
 class Session:
-    """See penstock.provider.Session. With credentials books come by order (`full`), without by level, each 50 ms."""
+    """See penstock.session.Session. With credentials books come by order (`full`), without by level, each 50 ms."""
 
     def __init__(
         self, info: ProviderInfo, endpoints: Endpoints, symbols: Sequence[str], credentials: Credentials | None

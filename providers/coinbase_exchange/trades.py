@@ -11,7 +11,7 @@ from penstock import dbn
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, split
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.payloads import LastMatch, Match, RestTrade, decode
 from providers.coinbase_exchange.stream import Stream, Units, time_of

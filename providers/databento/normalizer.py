@@ -10,7 +10,9 @@ import msgspec
 from penstock.errors import PayloadError
 from penstock.framing import captured_at
 from penstock.markers import Gap
-from penstock.provider import CONTROL, Message, Output, ProviderInfo, Resync
+from penstock.normalizing import Message, Output, Resync
+from penstock.payloads import CONTROL
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
 from penstock.timestamps import NS_PER_S
 from providers.databento import metadata
@@ -52,7 +54,7 @@ class _Dropped(msgspec.Struct):
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer. README.md has the meaning of every record type and where it is from."""
+    """See penstock.normalizing.Normalizer. README.md has the meaning of every record type and where it is from."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         self._info = info
@@ -66,7 +68,7 @@ class Normalizer:
         self._has_books = False
 
     def normalize(self, envelope: Envelope) -> Sequence[Output]:
-        """See penstock.provider.Normalizer.normalize."""
+        """See penstock.normalizing.Normalizer.normalize."""
         kind = envelope.kind
         if kind == KIND_FRAME:
             outputs = self._frame(envelope)
@@ -84,14 +86,14 @@ class Normalizer:
         return ()
 
     def images(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.images. An image is as of the book's last event, in Databento's time."""
+        """See penstock.normalizing.Normalizer.images. An image is as of the book's last event, in Databento's time."""
         del ts_recv
         for stream in self._streams.values():
             if stream.schema == "MBO" and stream.book.whole and not stream.doubtful:
                 yield Message("MBO", stream.channel, stream.book.image())
 
     def definitions(self, ts_recv: int) -> Iterable[Message]:
-        """See penstock.provider.Normalizer.definitions. The records are the ones first published, times included."""
+        """See penstock.normalizing.Normalizer.definitions. The records are the ones first published, times included."""
         del ts_recv
         return tuple(self._definitions.values())
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from penstock.errors import PayloadError
 from penstock.framing import MBO, METADATA, SIZES, captured_at
-from penstock.provider import CONTROL, MergeKey
+from penstock.payloads import CONTROL, MergeKey
 
 METADATA_CHANNEL: Final = "metadata"
 MAPPING_CHANNEL: Final = "symbol_mapping"
@@ -49,21 +49,21 @@ def is_record(frame: bytes) -> bool:
 
 
 def channel_of(frame: bytes) -> str:
-    """See penstock.provider.Payloads: the schema; which instrument it is of says the header."""
+    """See penstock.payloads.Payloads: the schema; which instrument it is of says the header."""
     if frame.startswith(METADATA):
         return METADATA_CHANNEL
     return CHANNELS.get(frame[1], CONTROL) if is_record(frame) else CONTROL
 
 
 def event_time(channel: str, payload: bytes) -> int:
-    """See penstock.provider.Payloads: Databento's capture time, in which order the records come."""
+    """See penstock.payloads.Payloads: Databento's capture time, in which order the records come."""
     if channel in {CONTROL, METADATA_CHANNEL} or not is_record(payload) or payload[1] in UNTIMED:
         return 0
     return captured_at(payload)
 
 
 def merge_key(channel: str, payload: bytes) -> MergeKey:
-    """See penstock.provider.Payloads. Two sessions get the same bytes, so a record is its own identity. Its sequence is
+    """See penstock.payloads.Payloads. Two sessions get the same bytes, so a record is its own identity. Its sequence is
     of no use here: it counts within one of the venue's feeds, and a channel holds instruments of several."""
     return MergeKey(event_time(channel, payload), 0, payload)
 

@@ -14,20 +14,9 @@ from typing import Final
 
 from penstock.errors import PayloadError
 from penstock.framing import captured_at
-from penstock.provider import (
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-    Warn,
-)
-from penstock.provider import Session as AnySession
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed, Warn
+from penstock.session import Session as AnySession
 from penstock.timestamps import NS_PER_S
 from providers.databento import symbols as grammar
 from providers.databento.payloads import UNSET, UNTIMED, Notice, fields, is_record, notice
@@ -63,7 +52,7 @@ def answer(challenge: str, key: str) -> str:
 
 
 class Session:
-    """See penstock.provider.Session and Resumable. One plan: a session is of one dataset, and its channels are schemas."""
+    """See penstock.session.Session and Resumable. One plan: a session is of one dataset, and its channels are schemas."""
 
     def __init__(
         self, info: ProviderInfo, endpoints: Endpoints, symbols: Sequence[str], credentials: Credentials | None
@@ -92,7 +81,7 @@ class Session:
         return [self._plan] if self._wanted.symbols else []
 
     def resume(self, previous: AnySession, last: Mapping[str, bytes]) -> None:
-        """See penstock.provider.Resumable. What the session before still owed, from where it began; else from the
+        """See penstock.session.Resumable. What the session before still owed, from where it began; else from the
         newest record on: all schemas come in one stream, so older ones have come whole."""
         if not isinstance(previous, Session):
             return

@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.errors import PayloadError
 from penstock.markers import Gap
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.publishers import Publisher
 
 SCHEMAS: Final = {

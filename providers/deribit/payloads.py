@@ -13,7 +13,7 @@ import msgspec
 from penstock.errors import PayloadError
 from providers.deribit.peeks import channel_of, event_time, merge_key, redact
 
-__all__ = ["channel_of", "event_time", "merge_key", "redact"]  # what penstock.provider.Payloads asks for
+__all__ = ["channel_of", "event_time", "merge_key", "redact"]  # what penstock.payloads.Payloads asks for
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from penstock.provider import CONTROL, REST, MergeKey
+from penstock.payloads import CONTROL, REST, MergeKey
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
 
 _MAX_CHANNEL: Final = 256

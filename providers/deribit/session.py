@@ -13,19 +13,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from penstock.provider import (
-    REST,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import REST
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.deribit.names import currency_of, kind_of
 from providers.deribit.payloads import Reply, RpcError, decode
@@ -68,7 +58,7 @@ class _Connection:
 
 
 class Session:
-    """See penstock.provider.Session.
+    """See penstock.session.Session.
 
     With credentials it authenticates and takes `.raw` channels, without it takes `.100ms` ones: raw ones are refused to
     the unauthenticated (https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval, read 2026-11).

@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import Output, Resync
+from penstock.normalizing import Output, Resync
 from penstock.publishers import Publisher
 from penstock.raw.v1.raw_pb2 import Envelope
 from providers.deribit.books import BookStream

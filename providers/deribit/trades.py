@@ -8,7 +8,7 @@ from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATIO
 from penstock.errors import PayloadError
 from penstock.lots import split
 from penstock.markers import Gap
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from providers.deribit.definitions import Known

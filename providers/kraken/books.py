@@ -9,7 +9,7 @@ from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, MAX_SIZE, split
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.kraken.definitions import Known

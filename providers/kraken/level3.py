@@ -24,7 +24,7 @@ from penstock.dbn import (
 from penstock.errors import PayloadError
 from penstock.lots import split
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import from_iso8601
 from providers.kraken.books import RESYNC_SPACING_NS

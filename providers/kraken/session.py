@@ -13,19 +13,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from penstock.provider import (
-    REST,
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import REST
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.kraken.names import altname
 from providers.kraken.payloads import Control, decode, trade_id_of
@@ -81,7 +71,7 @@ class _Connection:
 
 
 class Session:
-    """See penstock.provider.Session.
+    """See penstock.session.Session.
 
     With a token in KRAKEN_WS_TOKEN it also takes `level3`, on connections of its own. The token comes from the private
     REST call GetWebSocketsToken, a signed POST, which this contract cannot make; see README.

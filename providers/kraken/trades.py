@@ -8,7 +8,7 @@ from penstock.dbn import ASK, BID, F_LAST, trade
 from penstock.errors import PayloadError
 from penstock.lots import split
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.kraken.definitions import Known

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from penstock import dbn
 from penstock.errors import PayloadError
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.timestamps import NS_PER_S
 from providers.rest import numbers
 from providers.rest.path import Tree

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.publishers import Publisher
 from providers.rest import numbers, source
 from providers.rest.path import Path, Tree

@@ -13,7 +13,8 @@ import msgspec
 from penstock.errors import ConfigError, PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
-from penstock.provider import Message, Output, ProviderInfo, Resync
+from penstock.normalizing import Message, Output, Resync
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,
@@ -64,7 +65,7 @@ class _Feed(NamedTuple):
 
 
 class Normalizer:
-    """See penstock.provider.Normalizer. Raises ConfigError where `info` came without its sources."""
+    """See penstock.normalizing.Normalizer. Raises ConfigError where `info` came without its sources."""
 
     def __init__(self, info: ProviderInfo, *, archive: bool = False) -> None:
         if not isinstance(info, source.RestInfo):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import providers
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, REST, MergeKey
+from penstock.payloads import CONTROL, REST, MergeKey
 from providers.rest import numbers
 from providers.rest.path import Path, decode
 from providers.rest.source import Bars, Definitions, Polled, RestInfo, Source, Time, raw_channel

@@ -7,7 +7,7 @@ from typing import Any
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
-from penstock.provider import Message
+from penstock.normalizing import Message
 from providers.rest import numbers
 from providers.rest.path import Tree
 from providers.rest.stream import Stream

@@ -12,17 +12,8 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import (
-    Action,
-    Credentials,
-    Endpoints,
-    Plan,
-    Poll,
-    ProviderInfo,
-    Rejected,
-    Request,
-    Subscribed,
-)
+from penstock.provider import Endpoints, ProviderInfo
+from penstock.session import Action, Credentials, Plan, Poll, Rejected, Request, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.rest import numbers, signing
 from providers.rest.path import Path, decode
@@ -58,7 +49,7 @@ class _Task:
 
 
 class Session:
-    """See penstock.provider.Session. Raises ConfigError for a symbol of no source."""
+    """See penstock.session.Session. Raises ConfigError for a symbol of no source."""
 
     def __init__(
         self, info: ProviderInfo, endpoints: Endpoints, symbols: Sequence[str], credentials: Credentials | None

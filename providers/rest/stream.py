@@ -8,7 +8,7 @@ from penstock import instruments
 from penstock.errors import PayloadError
 from penstock.lots import fixed
 from penstock.markers import Gap
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.rest import numbers, source

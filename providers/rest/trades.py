@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from penstock import dbn
 from penstock.errors import PayloadError
 from penstock.lots import split
-from penstock.provider import Message
+from penstock.normalizing import Message
 from providers.rest import numbers
 from providers.rest.path import Tree
 from providers.rest.stream import Stream

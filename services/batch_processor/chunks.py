@@ -19,7 +19,8 @@ from isal import isal_zlib
 
 from penstock.channels import encode
 from penstock.objectstore_raw import HEADER, MAX_CHANNEL_BYTES, PLAUSIBLE_NS, SESSION, Partition, payload_time, row
-from penstock.provider import CONTROL, Payloads, ProviderInfo
+from penstock.payloads import CONTROL, Payloads
+from penstock.provider import ProviderInfo
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import NS_PER_S, day_start_ns, utc_day

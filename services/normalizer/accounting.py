@@ -7,7 +7,8 @@ from typing import Any
 
 from penstock import telemetry
 from penstock.errors import PayloadError
-from penstock.provider import Normalizer, Output, ProviderInfo
+from penstock.normalizing import Normalizer, Output
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from services.normalizer.counts import Counts
 

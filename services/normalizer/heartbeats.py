@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from penstock.markers import Heartbeat
-from penstock.provider import CONTROL, REST
+from penstock.payloads import CONTROL, REST
 from services.normalizer.routes import Route, Routes
 
 

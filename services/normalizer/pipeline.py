@@ -10,7 +10,9 @@ import msgspec
 from penstock import clock, telemetry
 from penstock.errors import PayloadError
 from penstock.markers import Gap
-from penstock.provider import CONTROL, REST, Message, Normalizer, Output, ProviderInfo
+from penstock.normalizing import Message, Normalizer, Output
+from penstock.payloads import CONTROL, REST
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,

@@ -11,7 +11,8 @@ import grpc.aio
 
 from penstock import clock, telemetry
 from penstock.drift import Vocabulary
-from penstock.provider import Normalizer, ProviderInfo
+from penstock.normalizing import Normalizer
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.service import OPTIONS, add_push
 from services.normalizer import listener
 from services.normalizer.config import NormalizerConfig

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, Final
 
 from penstock import telemetry
-from penstock.provider import Message, Normalizer
+from penstock.normalizing import Message, Normalizer
 from penstock.timestamps import NS_PER_S
 
 IMAGES_EVERY_S: Final = 5

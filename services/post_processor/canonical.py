@@ -14,7 +14,8 @@ import msgspec
 from penstock import markers
 from penstock.dbn import RTYPE_DEFINITION, RTYPE_ERROR, RTYPE_SYSTEM
 from penstock.errors import PayloadError
-from penstock.provider import Message, Normalizer, ProviderInfo
+from penstock.normalizing import Message, Normalizer
+from penstock.provider import ProviderInfo
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope
 from penstock.timestamps import day_start_ns

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.objectstore_raw import Row
-from penstock.provider import REST
+from penstock.payloads import REST
 from services.post_processor.intervals import Interval, minus, union
 from services.post_processor.lanes import Connection
 

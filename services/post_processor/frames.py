@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from penstock.objectstore_raw import Row, payload_time
-from penstock.provider import Payloads
+from penstock.payloads import Payloads
 from penstock.timestamps import NS_PER_S
 from services.post_processor.database import fill, read
 

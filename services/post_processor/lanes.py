@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from penstock.objectstore_raw import Row, payload_time
-from penstock.provider import MergeKey, Payloads
+from penstock.payloads import MergeKey, Payloads
 from services.post_processor.database import fill, read
 
 _LAYOUT: Final = pa.schema(

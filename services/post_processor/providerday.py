@@ -13,9 +13,11 @@ import msgspec
 import providers
 from penstock import telemetry
 from penstock.errors import Terminal
+from penstock.normalizing import Normalizer
 from penstock.objectstore import ObjectStore
 from penstock.objectstore_raw import SESSION, Row, segment
-from penstock.provider import Normalizer, Payloads, ProviderInfo
+from penstock.payloads import Payloads
+from penstock.provider import ProviderInfo
 from services.post_processor import database, publication, rawfiles
 from services.post_processor.canonical import Canonical
 from services.post_processor.coverage import Coverage

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import providers
 from penstock import config, telemetry
-from penstock.provider import Credentials, Endpoints, channels_on, redactor
+from penstock.payloads import channels_on, redactor
+from penstock.provider import Endpoints
+from penstock.session import Credentials
 from services.session_manager.config import Config
 from services.session_manager.lease import FileLease
 from services.session_manager.service import Service, Setup

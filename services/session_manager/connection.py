@@ -14,19 +14,9 @@ import msgspec
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost, PayloadError
-from penstock.provider import (
-    CONTROL,
-    Action,
-    Plan,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Session,
-    Subscribed,
-    Warn,
-)
+from penstock.payloads import CONTROL
 from penstock.raw.v1.raw_pb2 import Kind
+from penstock.session import Action, Plan, Reconnect, Rejected, Request, Send, Session, Subscribed, Warn
 from services.session_manager import metrics
 from services.session_manager.budget import Banned
 from services.session_manager.polls import Polls

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from penstock.provider import Request
+from penstock.session import Request
 from services.session_manager.rest import Rest
 
 _SPACING_S: Final = 2.0  # however often a consumer restarts

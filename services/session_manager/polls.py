@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost
-from penstock.provider import POLL, Action, Plan, Polling, Request, Session
+from penstock.session import POLL, Action, Plan, Polling, Request, Session
 from services.session_manager.rest import Refused, Rest
 from services.session_manager.traffic import Traffic
 

@@ -11,8 +11,8 @@ from yarl import URL
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost
-from penstock.provider import Request
 from penstock.raw.v1.raw_pb2 import Kind
+from penstock.session import Request
 from services.session_manager import metrics
 from services.session_manager.backoff import Backoff
 from services.session_manager.budget import Banned, Window, retry_after_s

@@ -14,8 +14,10 @@ import aiohttp
 import msgspec
 
 from penstock import clock, telemetry
-from penstock.provider import REST, ProviderInfo, Session
+from penstock.payloads import REST
+from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import Instance, Kind
+from penstock.session import Session
 from services.session_manager.budget import Budget
 from services.session_manager.connection import Connection
 from services.session_manager.definitions import Definitions
@@ -36,8 +38,8 @@ _INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.I
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a session manager works with. `make_session` builds a provider's Session; `channels_on` gives the peek
-    into the frames of a connection to a URL (penstock.provider.channels_on), `redact` what of a control frame may be kept
-    (penstock.provider.redactor)."""
+    into the frames of a connection to a URL (penstock.payloads.channels_on), `redact` what of a control frame may be kept
+    (penstock.payloads.redactor)."""
 
     info: ProviderInfo
     instance: str

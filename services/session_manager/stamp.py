@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from penstock import clock
-from penstock.provider import CONTROL
+from penstock.payloads import CONTROL
 from penstock.raw.v1.raw_pb2 import Envelope, Kind
 from services.session_manager.queue import Entry, Queue
 

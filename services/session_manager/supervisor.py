@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost
-from penstock.provider import Plan, Resumable, Session
+from penstock.session import Plan, Resumable, Session
 from services.session_manager import metrics, rotation
 from services.session_manager.backoff import Backoff
 from services.session_manager.connection import Connection, Ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from penstock.provider import POLL
+from penstock.session import POLL
 from services.session_manager import tcp, websocket
 from services.session_manager.polling import Polling
 from services.session_manager.websocket import Dial, WebSocket

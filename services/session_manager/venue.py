@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock.provider import POLL, Plan, ProviderInfo
+from penstock.provider import ProviderInfo
+from penstock.session import POLL, Plan
 from services.session_manager.budget import Budget
 from services.session_manager.rest import Rest
 from services.session_manager.stamp import Stamper

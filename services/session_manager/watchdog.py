@@ -15,7 +15,8 @@ from typing import Final
 
 from penstock import clock, telemetry
 from penstock.errors import ConnectionLost, PayloadError
-from penstock.provider import Plan, ProviderInfo, Request, Session
+from penstock.provider import ProviderInfo
+from penstock.session import Plan, Request, Session
 from services.session_manager import metrics
 from services.session_manager.liveness import Liveness
 from services.session_manager.rest import Rest

@@ -18,7 +18,7 @@ import yaml
 import providers
 from penstock.cli import capture
 from penstock.drift import Drift
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from services.normalizer.accounting import Accounting
 from services.normalizer.counts import Counts

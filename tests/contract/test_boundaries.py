@@ -14,7 +14,7 @@ import pytest
 
 import providers
 from penstock.errors import PayloadError
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from tests.contract import naive
 from tests.contract.conftest import MakeLoop

@@ -14,7 +14,8 @@ import providers
 from penstock.channels import SCHEMAS, Channel
 from penstock.drift import Drift
 from penstock.errors import ConfigError
-from penstock.provider import CONTROL, Endpoints
+from penstock.payloads import CONTROL
+from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import KIND_FRAME
 from tests.contract import recorded
 from tests.contract.conftest import MakeLoop

@@ -17,7 +17,8 @@ import pytest
 import providers
 from penstock.cli import capture
 from penstock.errors import PayloadError
-from penstock.provider import REST, Message, Normalizer
+from penstock.normalizing import Message, Normalizer
+from penstock.payloads import REST
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from tests.conftest import FIXTURES
 from tests.contract import naive, recorded

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import providers
-from penstock.provider import Endpoints, Limit, channels_on
+from penstock.payloads import channels_on
+from penstock.provider import Endpoints, Limit
 from services.session_manager.service import Service, Setup
 from services.session_manager.timing import Timing
 from simulator.__main__ import load_simulator

@@ -24,22 +24,9 @@ import providers
 from penstock import clock
 from penstock.errors import PayloadError
 from penstock.framing import Framer, FramingError
-from penstock.provider import (
-    CONTROL,
-    REST,
-    Endpoints,
-    Message,
-    Plan,
-    Reconnect,
-    Rejected,
-    Request,
-    Resumable,
-    Resync,
-    Send,
-    Session,
-    Subscribed,
-    channels_on,
-)
+from penstock.normalizing import Message, Resync
+from penstock.payloads import CONTROL, REST, channels_on
+from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,
@@ -48,6 +35,7 @@ from penstock.raw.v1.raw_pb2 import (
     Envelope,
     Kind,
 )
+from penstock.session import Plan, Reconnect, Rejected, Request, Resumable, Send, Session, Subscribed
 from simulator.connection import Connection, RawConnection
 from simulator.faults import Fault
 from simulator.ledger import Ledger

@@ -20,7 +20,8 @@ from penstock import dbn, markers
 from penstock.book import Book
 from penstock.errors import PayloadError
 from penstock.instruments import SPOT, Instrument, instrument_id
-from penstock.provider import ChannelRule, Endpoints, Limit, Limits, Message, ProviderInfo, Resync
+from penstock.normalizing import Message, Resync
+from penstock.provider import ChannelRule, Endpoints, Limit, Limits, ProviderInfo
 from penstock.raw.v1 import raw_pb2 as raw
 from penstock.raw.v1.service import OPTIONS, push
 from services.normalizer.config import NormalizerConfig

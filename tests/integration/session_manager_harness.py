@@ -13,23 +13,11 @@ import grpc.aio
 from aiohttp import WSMsgType, web
 
 from penstock import clock
-from penstock.provider import (
-    CONTROL,
-    Action,
-    ChannelRule,
-    Endpoints,
-    Limit,
-    Limits,
-    Plan,
-    ProviderInfo,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.payloads import CONTROL
+from penstock.provider import ChannelRule, Endpoints, Limit, Limits, ProviderInfo
 from penstock.raw.v1 import service
 from penstock.raw.v1.raw_pb2 import Envelope, Kind, PushRequest, PushResponse
+from penstock.session import Action, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from services.session_manager.service import Service, Setup
 from services.session_manager.timing import Timing
 

@@ -22,8 +22,8 @@ import pytest
 import providers
 from penstock.cli.query import query
 from penstock.errors import ConfigError, Terminal
+from penstock.normalizing import Message
 from penstock.objectstore import open_store
-from penstock.provider import Message
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope
 from services.batch_processor.chunks import Chunker

@@ -11,19 +11,9 @@ from pathlib import Path
 from aiohttp import web
 
 from penstock import clock
-from penstock.provider import (
-    Action,
-    ChannelRule,
-    Endpoints,
-    Limit,
-    Limits,
-    Plan,
-    Poll,
-    ProviderInfo,
-    Request,
-    Subscribed,
-)
+from penstock.provider import ChannelRule, Endpoints, Limit, Limits, ProviderInfo
 from penstock.raw.v1.raw_pb2 import Kind
+from penstock.session import Action, Plan, Poll, Request, Subscribed
 from services.session_manager.service import Service, Setup
 from services.session_manager.timing import Timing
 from tests.integration.session_manager_harness import Consumer, until

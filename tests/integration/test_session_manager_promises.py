@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock import clock
-from penstock.provider import Action, Plan, Reconnect, Subscribed
 from penstock.raw.v1.raw_pb2 import Kind
+from penstock.session import Action, Plan, Reconnect, Subscribed
 from providers.deribit.payloads import redact
 from tests.integration.session_manager_harness import CHANNELS, Rig, ToySession, info, running, until
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import providers
 from penstock.dbn import RTYPE_ERROR, records
 from penstock.markers import Gap, parse
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope, Kind
 from providers.binance_spot.normalizer import Normalizer
 from providers.binance_spot.payloads import channel_of

@@ -13,7 +13,7 @@ import databento_dbn
 import providers
 from penstock.dbn import RTYPE_ERROR, records
 from penstock.markers import Gap, parse
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope, Kind
 from providers.binance_usdm.normalizer import Normalizer
 

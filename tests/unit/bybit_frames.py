@@ -11,7 +11,7 @@ import databento_dbn as db
 import providers
 from penstock.cli import capture
 from penstock.errors import PayloadError
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.raw.v1.raw_pb2 import KIND_DROPPED, KIND_FRAME, Envelope
 from providers.bybit.normalizer import Normalizer
 

@@ -15,7 +15,7 @@ import zstandard
 
 import providers
 from penstock.dbn import RTYPE_ERROR, records
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from providers.coinbase_advanced.normalizer import Normalizer
 from providers.coinbase_advanced.payloads import channel_of

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import providers
-from penstock.provider import Credentials, Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope, Kind
+from penstock.session import Credentials
 from providers.coinbase_exchange.normalizer import Normalizer
 from providers.coinbase_exchange.payloads import channel_of
 from tests.contract import naive

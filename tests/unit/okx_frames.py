@@ -8,7 +8,7 @@ from typing import Any
 import databento_dbn as dbn
 
 import providers
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope, Kind
 from providers.okx import payloads
 from providers.okx.normalizer import Normalizer

@@ -12,7 +12,7 @@ import msgspec
 import providers
 from penstock import markers
 from penstock.dbn import RTYPE_ERROR, VERSION
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope, Kind
 from providers.rest.facts import described
 from providers.rest.loading import read

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from penstock.errors import ConfigError
 from penstock.objectstore_raw import Row, rows
-from penstock.provider import ChannelRule, Endpoints, Limit, Limits, MergeKey, ProviderInfo
+from penstock.payloads import MergeKey
+from penstock.provider import ChannelRule, Endpoints, Limit, Limits, ProviderInfo
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope
 from services.batch_processor.chunks import Chunk, Chunker, ChunkId, Position

@@ -12,7 +12,7 @@ import databento_dbn
 import pytest
 
 from penstock.dbn import F_LAST, F_MAYBE_BAD_BOOK, F_MBP, F_SNAPSHOT, UNDEF_PRICE
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.raw.v1.raw_pb2 import Envelope
 from providers.binance_spot.normalizer import Normalizer
 from tests.unit.binance_spot_frames import (

@@ -15,7 +15,7 @@ from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT, Envelope
 from providers.binance_spot.definitions import lot_of
 from providers.binance_spot.normalizer import Normalizer

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, Endpoints, Plan, Reconnect, Rejected, Request, Send, Subscribed
+from penstock.payloads import CONTROL
+from penstock.provider import Endpoints
+from penstock.session import Plan, Reconnect, Rejected, Request, Send, Subscribed
 from providers.binance_spot.payloads import channel_of, merge_key
 from providers.binance_spot.session import Session
 from tests.unit.binance_spot_frames import DEPTH, INFO, QUOTES, TRADES, depth, hft, quote, snapshot, trade

@@ -20,8 +20,11 @@ from aiohttp import WSMsgType
 from penstock import clock
 from penstock.dbn import records
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, Endpoints, Message, Output, Request, Resync, Send, Subscribed
+from penstock.normalizing import Message, Output, Resync
+from penstock.payloads import CONTROL
+from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
+from penstock.session import Request, Send, Subscribed
 from providers.binance_spot import simulator
 from providers.binance_spot.normalizer import Normalizer
 from providers.binance_spot.payloads import channel_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from penstock.drift import Drift
-from penstock.provider import Output
+from penstock.normalizing import Output
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from providers.binance_usdm.normalizer import Normalizer
 from providers.binance_usdm.payloads import channel_of

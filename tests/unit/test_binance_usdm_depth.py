@@ -15,7 +15,7 @@ from penstock.dbn import ASK, F_LAST, F_MAYBE_BAD_BOOK, F_MBP, F_SNAPSHOT
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from providers.binance_usdm.depth import BUFFERED, PATIENCE_NS
 from providers.binance_usdm.normalizer import Normalizer
 from tests.unit.binance_usdm_frames import (

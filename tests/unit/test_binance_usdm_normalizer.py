@@ -13,7 +13,7 @@ from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
-from penstock.provider import Resync
+from penstock.normalizing import Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT
 from providers.binance_usdm.normalizer import Normalizer
 from providers.binance_usdm.offline import offline

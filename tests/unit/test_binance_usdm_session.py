@@ -7,7 +7,8 @@ import json
 import pytest
 
 from penstock.errors import PayloadError
-from penstock.provider import Endpoints, Plan, Poll, Rejected, Request, Send, Subscribed
+from penstock.provider import Endpoints
+from penstock.session import Plan, Poll, Rejected, Request, Send, Subscribed
 from providers.binance_usdm.session import BEHIND_NS, MARKET, OPEN_INTEREST_NS, PUBLIC, SPACING_NS, Session
 from tests.unit.binance_usdm_frames import (
     CONTRACT,

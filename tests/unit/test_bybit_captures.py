@@ -13,7 +13,8 @@ import providers
 from penstock.cli import capture
 from penstock.drift import Drift
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, Message
+from penstock.normalizing import Message
+from penstock.payloads import CONTROL
 from penstock.raw.v1.raw_pb2 import Envelope
 from providers.bybit import payloads
 from providers.bybit.normalizer import Normalizer

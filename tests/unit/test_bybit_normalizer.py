@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.dbn import F_MAYBE_BAD_BOOK, F_PUBLISHER_SPECIFIC, UNDEF_ORDER_SIZE, UNDEF_PRICE
 from penstock.errors import PayloadError
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED
 from providers.bybit.oracle import Oracle
 from providers.bybit.trades import REMEMBERED

@@ -12,8 +12,10 @@ import pytest
 
 import providers
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import CONTROL, Endpoints, Plan, Rejected, Send, Subscribed, channels_on
+from penstock.payloads import CONTROL, channels_on
+from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
+from penstock.session import Plan, Rejected, Send, Subscribed
 from providers.bybit import payloads
 from providers.bybit.normalizer import Normalizer
 from providers.bybit.session import ARGS_CHARACTERS, Session

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 import providers
-from penstock.provider import channels_on
+from penstock.payloads import channels_on
 from simulator.captures import Frame
 from simulator.replay import Replay
 

@@ -11,7 +11,7 @@ import databento_dbn
 import pytest
 
 from penstock.dbn import ADD, BID, CANCEL, CLEAR, F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, records
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.raw.v1.raw_pb2 import Envelope
 from providers.coinbase_advanced.normalizer import Normalizer
 from providers.coinbase_advanced.payloads import channel_of, merge_key

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.dbn import F_MAYBE_BAD_BOOK, records
 from penstock.errors import PayloadError
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from providers.coinbase_advanced.continuity import TradeIds
 from tests.unit.coinbase_advanced_frames import (
     SNAPSHOT,

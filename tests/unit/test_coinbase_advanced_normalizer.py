@@ -20,7 +20,7 @@ from penstock.dbn import (
 )
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT, Envelope
 from tests.unit.coinbase_advanced_frames import (
     MBP_1,

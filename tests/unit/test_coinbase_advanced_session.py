@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import CONTROL, Credentials, Endpoints, MergeKey, Rejected, Request, Send, Subscribed
+from penstock.payloads import CONTROL, MergeKey
+from penstock.provider import Endpoints
+from penstock.session import Credentials, Rejected, Request, Send, Subscribed
 from providers.coinbase_advanced.payloads import channel_of, merge_key
 from providers.coinbase_advanced.session import Session
 from tests.unit.coinbase_advanced_frames import INFO, T0, level_event, numbered, stamp, trade

@@ -13,8 +13,10 @@ import pytest
 
 from penstock import clock
 from penstock.dbn import records
-from penstock.provider import Endpoints, Message, Resync, Send, Subscribed
+from penstock.normalizing import Message, Resync
+from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
+from penstock.session import Send, Subscribed
 from providers.coinbase_advanced.normalizer import Normalizer
 from providers.coinbase_advanced.payloads import channel_of
 from providers.coinbase_advanced.session import Session

@@ -14,7 +14,8 @@ import providers
 from penstock.cli.normalize import normalize_capture
 from penstock.drift import Drift
 from penstock.errors import PayloadError
-from penstock.provider import CONTROL, Message
+from penstock.normalizing import Message
+from penstock.payloads import CONTROL
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from providers.coinbase_exchange.normalizer import Normalizer
 from providers.coinbase_exchange.payloads import channel_of, event_time, merge_key, rest_channel

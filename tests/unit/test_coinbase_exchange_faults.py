@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import providers
-from penstock.provider import Credentials, Session
+from penstock.session import Credentials, Session
 from tests.contract.venue_loop import VenueLoop
 from tests.unit.coinbase_exchange_frames import CREDENTIALS
 

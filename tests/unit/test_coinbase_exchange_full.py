@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 import providers
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
-from penstock.provider import Output, Session
+from penstock.normalizing import Output
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_FRAME, KIND_HEARTBEAT
+from penstock.session import Session
 from providers.coinbase_exchange.normalizer import Normalizer
 from providers.coinbase_exchange.oracle import Oracle
 from providers.coinbase_exchange.orders import Order, OrderBook, order_key

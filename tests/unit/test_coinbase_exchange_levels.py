@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
-from penstock.provider import Output
+from penstock.normalizing import Output
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT
 from providers.coinbase_exchange.audit import CONFIRM_NS, SETTLE_NS, Audit
 from tests.contract import naive

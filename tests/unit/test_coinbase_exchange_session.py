@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
+from penstock.session import Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from providers.coinbase_exchange import auth
 from providers.coinbase_exchange.session import AUDIT_NS, HOPELESS, RESUBSCRIBE_NS, Session
 from tests.unit.coinbase_exchange_frames import CREDENTIALS, INFO, SECOND, T0, at

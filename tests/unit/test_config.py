@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.config import load, secrets
 from penstock.errors import ConfigError
-from penstock.provider import Credentials
+from penstock.session import Credentials
 
 
 class Settings(msgspec.Struct, frozen=True):

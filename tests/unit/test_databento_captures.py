@@ -17,7 +17,7 @@ from penstock import dbn
 from penstock.cli.normalize import Summary, normalize_capture
 from penstock.errors import PayloadError
 from penstock.framing import Framer
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from providers.databento import metadata, payloads, wire
 from simulator import captures, captures_dbn

@@ -18,7 +18,7 @@ from penstock.dbn import F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, UNDEF_PRICE
 from penstock.errors import PayloadError
 from penstock.framing import SIZES
 from penstock.markers import Gap, parse
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
 from providers.databento import payloads, wire
 from providers.databento.normalizer import FIRST_BOOK_NS, Normalizer

@@ -37,7 +37,7 @@ def kept(loop: VenueLoop, schema: str) -> dict[str, list[bytes]]:
 def published(loop: VenueLoop) -> dict[str, list[bytes]]:
     """What the normalizer made of it, by Message.channel."""
     from penstock.errors import PayloadError
-    from penstock.provider import Message
+    from penstock.normalizing import Message
     from providers.databento.normalizer import Normalizer
 
     found: defaultdict[str, list[bytes]] = defaultdict(list)

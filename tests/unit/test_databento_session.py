@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 import providers
 from penstock import dbn
 from penstock.errors import ConfigError, PayloadError
-from penstock.provider import (
-    Credentials,
-    Endpoints,
-    Plan,
-    Reconnect,
-    Rejected,
-    Resumable,
-    Send,
-    Subscribed,
-    Warn,
-)
+from penstock.provider import Endpoints
+from penstock.session import Credentials, Plan, Reconnect, Rejected, Resumable, Send, Subscribed, Warn
 from providers.databento import wire
 from providers.databento.session import MARGIN_NS, NO_KEY, REPLAY_NS, Session, answer
 from providers.databento.symbols import SCHEMAS, read

@@ -19,7 +19,7 @@ import providers
 from penstock.dbn import records
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
-from penstock.provider import Message, Output
+from penstock.normalizing import Message, Output
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from providers.deribit import payloads
 from providers.deribit.definitions import from_names

@@ -24,7 +24,7 @@ from penstock.dbn import (
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
 from penstock.markers import Gap, parse
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import (
     KIND_CONNECTED,
     KIND_DISCONNECTED,

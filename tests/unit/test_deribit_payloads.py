@@ -17,7 +17,7 @@ import providers
 from penstock.dbn import UNDEF_TIMESTAMP
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
-from penstock.provider import CONTROL, MergeKey
+from penstock.payloads import CONTROL, MergeKey
 from providers.deribit import definitions, payloads
 from providers.deribit.definitions import Registry, from_names
 from providers.deribit.names import currency_of, kind_of

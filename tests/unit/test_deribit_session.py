@@ -17,21 +17,11 @@ import pytest
 import providers
 from penstock import clock
 from penstock.errors import PayloadError
-from penstock.provider import (
-    CONTROL,
-    Action,
-    Credentials,
-    Endpoints,
-    Message,
-    Output,
-    Plan,
-    Reconnect,
-    Rejected,
-    Request,
-    Send,
-    Subscribed,
-)
+from penstock.normalizing import Message, Output
+from penstock.payloads import CONTROL
+from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
+from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from providers.deribit import payloads, wire
 from providers.deribit.normalizer import Normalizer
 from providers.deribit.session import CHANNELS_PER_CALL, Session

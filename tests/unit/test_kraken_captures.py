@@ -20,7 +20,7 @@ from penstock.dbn import BID
 from penstock.drift import Drift
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
-from penstock.provider import Message
+from penstock.normalizing import Message
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from providers.kraken import payloads
 from providers.kraken.normalizer import Normalizer

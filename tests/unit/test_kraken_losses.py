@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import providers
-from penstock.provider import Credentials, Session
+from penstock.session import Credentials, Session
 from tests.contract.venue_loop import VenueLoop
 
 DEPTH = 10

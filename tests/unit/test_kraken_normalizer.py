@@ -19,7 +19,7 @@ from penstock.dbn import F_LAST, F_MAYBE_BAD_BOOK, F_MBP, F_SNAPSHOT, UNDEF_ORDE
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
 from penstock.markers import Gap, parse
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
 from providers.kraken import payloads
 from providers.kraken.level3 import order_key

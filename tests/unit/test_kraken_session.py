@@ -9,7 +9,8 @@ import pytest
 
 import providers
 from penstock.errors import PayloadError
-from penstock.provider import Credentials, Endpoints, Plan, Reconnect, Rejected, Send, Subscribed
+from penstock.provider import Endpoints
+from penstock.session import Credentials, Plan, Reconnect, Rejected, Send, Subscribed
 from providers.kraken import payloads
 from providers.kraken.requests import acknowledge, read, refusal
 from providers.kraken.session import LEVEL3_SYMBOLS, PING_NS, SYMBOLS_PER_REQUEST, Session

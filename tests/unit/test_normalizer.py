@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from penstock import config, dbn, markers
 from penstock.channels import Channel
 from penstock.errors import ConfigError
-from penstock.provider import Message
+from penstock.normalizing import Message
 from services.normalizer.config import NormalizerConfig
 from services.normalizer.counts import Counts
 from services.normalizer.heartbeats import alive, heartbeats

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
-from penstock.provider import Message, Resync
+from penstock.normalizing import Message, Resync
 from providers.okx.checksums import Ladder
 from tests.unit.okx_frames import Feed, book, decoded, gaps, instrument
 

@@ -9,7 +9,7 @@ import databento_dbn as dbn
 import pytest
 
 from penstock.errors import PayloadError
-from penstock.provider import Message, Output, Resync
+from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED
 from tests.unit.okx_frames import NS, T0_MS, Feed, book, decoded, gaps, instrument, listed, push, trade
 

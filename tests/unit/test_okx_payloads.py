@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.provider import CONTROL
+from penstock.payloads import CONTROL
 from providers.okx import payloads
 from tests.unit.okx_frames import T0_MS, book, push, trade
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from penstock import dbn as packing
 from penstock.errors import ConfigError
 from penstock.objectstore_raw import Row
-from penstock.provider import MergeKey
+from penstock.payloads import MergeKey
 from services.post_processor import database, rawfiles
 from services.post_processor.coverage import Coverage
 from services.post_processor.frames import WINDOW_NS, Timed, in_venue_order

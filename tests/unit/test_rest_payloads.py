@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from penstock.provider import CONTROL
+from penstock.payloads import CONTROL
 from providers.rest import payloads
 
 TRADES = "rest/coinbase/trades/BTC-USD"

@@ -13,7 +13,8 @@ import pytest
 
 import providers
 from penstock.errors import ConfigError
-from penstock.provider import Credentials, Endpoints, Plan, Polling, Rejected, Request, Subscribed
+from penstock.provider import Endpoints
+from penstock.session import Credentials, Plan, Polling, Rejected, Request, Subscribed
 from providers.rest.session import Session
 from providers.rest.signing import headers
 from providers.rest.source import Hmac, RestInfo

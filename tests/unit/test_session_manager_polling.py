@@ -8,7 +8,8 @@ import pytest
 
 from penstock import clock
 from penstock.errors import ConnectionLost
-from penstock.provider import Limit, Limits, Plan, Poll, Reconnect, Request
+from penstock.provider import Limit, Limits
+from penstock.session import Plan, Poll, Reconnect, Request
 from services.session_manager.budget import Budget
 from services.session_manager.polling import Polling
 from services.session_manager.polls import Polls
