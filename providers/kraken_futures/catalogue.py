@@ -11,9 +11,8 @@ from penstock.instruments import instrument_id
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.kraken_futures.definitions import Known, describe, is_listed, product_of
-from providers.kraken_futures.payloads import Instrument, InstrumentName, Instruments, decode, event_time
-
-INSTRUMENTS: Final = "rest/instruments"
+from providers.kraken_futures.payloads import Instrument, InstrumentName, Instruments, decode
+from providers.kraken_futures.peeks import INSTRUMENTS, event_time
 
 _BODY: Final = msgspec.json.Decoder(Instruments)
 _INSTRUMENT: Final = msgspec.json.Decoder(Instrument)

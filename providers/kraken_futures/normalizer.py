@@ -17,7 +17,7 @@ from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROP
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.kraken_futures import states, tickers, trades
 from providers.kraken_futures.books import BookStream
-from providers.kraken_futures.catalogue import INSTRUMENTS, Catalogue
+from providers.kraken_futures.catalogue import Catalogue
 from providers.kraken_futures.definitions import Known
 from providers.kraken_futures.events import check_product, gap
 from providers.kraken_futures.payloads import (
@@ -31,6 +31,7 @@ from providers.kraken_futures.payloads import (
     TradeSnapshot,
     decode,
 )
+from providers.kraken_futures.peeks import INSTRUMENTS
 from providers.kraken_futures.states import State
 from providers.kraken_futures.streams import Streams
 

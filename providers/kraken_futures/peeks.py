@@ -12,6 +12,8 @@ from penstock.payloads import CONTROL, REST, MergeKey
 from penstock.timestamps import MAX_NS, NS_PER_MS, from_iso8601
 
 HEARTBEAT: Final = "heartbeat"
+INSTRUMENTS: Final = REST + "instruments"
+"""Channel of the answer to REST /instruments."""
 
 _HEAD: Final = re.compile(rb'\{"feed":"([a-z_]{1,20})","product_id":"([A-Za-z0-9_.]{1,48})"')
 _FEED: Final = re.compile(rb'"feed"\s*:\s*"([a-z_]{1,20})"')

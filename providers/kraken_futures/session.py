@@ -18,9 +18,8 @@ from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
 from penstock.session import Action, Credentials, Plan, Rejected, Request, Send, Subscribed, Warn
 from penstock.timestamps import NS_PER_MS, NS_PER_S, from_iso8601
-from providers.kraken_futures.catalogue import INSTRUMENTS
 from providers.kraken_futures.payloads import Control, decode
-from providers.kraken_futures.peeks import HEARTBEAT, newest_time
+from providers.kraken_futures.peeks import HEARTBEAT, INSTRUMENTS, newest_time
 
 FEEDS: Final = ("trade", "book", "ticker")
 
