@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from penstock.lots import MAX_SIZE, split
+
 VERSION: Final = 3
 
 UNDEF_PRICE: Final = 2**63 - 1
@@ -30,6 +32,7 @@ ASK, BID, NONE = b"A", b"B", b"N"
 
 RTYPE_TRADE: Final = 0x00
 RTYPE_MBP_1: Final = 0x01
+RTYPE_MBP_10: Final = 0x0A
 RTYPE_STATUS: Final = 0x12
 RTYPE_DEFINITION: Final = 0x13
 RTYPE_ERROR: Final = 0x15
@@ -39,7 +42,7 @@ RTYPE_OHLCV_1S, RTYPE_OHLCV_1M, RTYPE_OHLCV_1H, RTYPE_OHLCV_1D = 0x20, 0x21, 0x2
 RTYPE_MBO: Final = 0xA0
 
 RECORD_BYTES: Final = {
-    RTYPE_TRADE: 48, RTYPE_MBP_1: 80, 0x0A: 368, RTYPE_STATUS: 40, RTYPE_DEFINITION: 520, RTYPE_ERROR: 320, 0x16: 176,
+    RTYPE_TRADE: 48, RTYPE_MBP_1: 80, RTYPE_MBP_10: 368, RTYPE_STATUS: 40, RTYPE_DEFINITION: 520, RTYPE_ERROR: 320, 0x16: 176,
     RTYPE_SYSTEM: 320, RTYPE_STATISTICS: 80, RTYPE_OHLCV_1S: 56, RTYPE_OHLCV_1M: 56, RTYPE_OHLCV_1H: 56,
     RTYPE_OHLCV_1D: 56, RTYPE_MBO: 56, 0xC3: 80, 0xC4: 80,
 }  # fmt: skip
@@ -100,6 +103,24 @@ def trade(
         12, RTYPE_TRADE, publisher_id, instrument_id, ts_event, price, size, TRADE, side, flags, 0, ts_recv,
         ts_in_delta(ts_event, ts_recv), sequence & 0xFFFFFFFF,
     )  # fmt: skip
+
+
+def trade_message(
+    publisher_id: int, instrument_id: int, ts_event: int, price: int, size: int, side: bytes, flags: int,
+    ts_recv: int, sequence: int,
+) -> bytes:  # fmt: skip
+    """`trade` for each part of `size` lots as one message: `flags` on every record, F_LAST on the last.
+
+    Raises PayloadError("size_range") where there are too many parts.
+    """
+    if size <= MAX_SIZE:
+        return trade(publisher_id, instrument_id, ts_event, price, size, side, flags | F_LAST, ts_recv, sequence)
+    *before, last = split(size)
+    records = [
+        trade(publisher_id, instrument_id, ts_event, price, part, side, flags, ts_recv, sequence) for part in before
+    ]
+    records.append(trade(publisher_id, instrument_id, ts_event, price, last, side, flags | F_LAST, ts_recv, sequence))
+    return b"".join(records)
 
 
 def mbo(

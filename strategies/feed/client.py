@@ -16,16 +16,17 @@ from nautilus_trader.common.providers import InstrumentProvider
 from nautilus_trader.live.config import LiveDataClientConfig
 from nautilus_trader.live.data_client import LiveMarketDataClient
 from nautilus_trader.live.factories import LiveDataClientFactory
-from nautilus_trader.model.data import CustomData
+from nautilus_trader.model.data import CustomData, OrderBookDeltas
 from nautilus_trader.model.identifiers import ClientId, InstrumentId
 
 from penstock.clock import time_ns
 from penstock.errors import PayloadError, Terminal
 from penstock.telemetry import logger
+from strategies.feed import bars, depth
 from strategies.feed.arbiter import Stream
 from strategies.feed.codec import Codec
 from strategies.feed.config import ArbiterConfig
-from strategies.feed.custom import MARKERS, PULSES, Marker, Pulse
+from strategies.feed.custom import MARKERS, PULSES, Liquidation, Marker, Pulse
 from strategies.feed.feed import Feed
 from strategies.feed.instruments import Definitions, Listing
 from strategies.feed.notices import Beat, LaneSwitch, Live, Output, Stale
@@ -45,8 +46,8 @@ class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):
 
 
 class PenstockDataClient(LiveMarketDataClient):
-    """Trades, quotes, book deltas, marks, indices, funding rates, status and instruments of the configured listings,
-    and the feed's notices as custom data (`strategies.feed.custom`)."""
+    """Trades, quotes, book deltas, depths, venues' bars, marks, indices, funding rates, status and instruments of the
+    configured listings; the feed's notices and liquidations as custom data (`strategies.feed.custom`)."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class PenstockDataClient(LiveMarketDataClient):
         self._by_key: dict[tuple[str, int], Listing] = {}
         self._interests: dict[tuple[InstrumentId, str], int] = {}
         self._watched: set[tuple[type, InstrumentId]] = set()
+        self._depths = depth.Depths()
         self._running: asyncio.Task[None] | None = None
 
     # --- connection ---------------------------------------------------------------------------------------------
@@ -123,6 +125,8 @@ class PenstockDataClient(LiveMarketDataClient):
                 for made in self.codec.objects(output):
                     self.delivered[key] = self.delivered.get(key, 0) + 1
                     self._handle_data(made)
+                    if isinstance(made, OrderBookDeltas) and (top := self._depths.apply(made)) is not None:
+                        self._handle_data(top)
 
     def _define(self, provider: str, record: bytes) -> None:
         known = self.codec.listing(record)
@@ -156,12 +160,16 @@ class PenstockDataClient(LiveMarketDataClient):
     # --- subscriptions ------------------------------------------------------------------------------------------
 
     async def _want(self, instrument_id: InstrumentId, schema: str) -> None:
-        listing = self._listings.get(instrument_id)
-        if listing is None:
-            raise Terminal(f"{instrument_id} is not among this client's instrument_ids")
+        listing = self._listing(instrument_id)
         self._interests[instrument_id, schema] = self._interests.get((instrument_id, schema), 0) + 1
         if self._interests[instrument_id, schema] == 1:
             await self.feed.subscribe(schema, listing.provider, listing.dbn_id)
+
+    def _listing(self, instrument_id: InstrumentId) -> Listing:
+        listing = self._listings.get(instrument_id)
+        if listing is None:
+            raise Terminal(f"{instrument_id} is not among this client's instrument_ids")
+        return listing
 
     async def _drop(self, instrument_id: InstrumentId, schema: str) -> None:
         count = self._interests.get((instrument_id, schema), 0)
@@ -189,6 +197,25 @@ class PenstockDataClient(LiveMarketDataClient):
 
     async def _unsubscribe_order_book_deltas(self, command: Any) -> None:
         await self._drop(command.instrument_id, "MBO")
+
+    async def _subscribe_order_book_depth(self, command: Any) -> None:
+        schema = self._depth_schema(command.instrument_id)
+        if schema == "MBO":
+            self._depths.watch(command.instrument_id)
+        await self._want(command.instrument_id, schema)
+
+    async def _unsubscribe_order_book_depth(self, command: Any) -> None:
+        self._depths.forget(command.instrument_id)
+        await self._drop(command.instrument_id, self._depth_schema(command.instrument_id))
+
+    def _depth_schema(self, instrument_id: InstrumentId) -> str:
+        return depth.schema(self._listing(instrument_id).provider)
+
+    async def _subscribe_bars(self, command: Any) -> None:
+        await self._want(command.bar_type.instrument_id, bars.schema(command.bar_type))
+
+    async def _unsubscribe_bars(self, command: Any) -> None:
+        await self._drop(command.bar_type.instrument_id, bars.schema(command.bar_type))
 
     async def _subscribe_instrument_status(self, command: Any) -> None:
         await self._want(command.instrument_id, "STATUS")
@@ -218,12 +245,19 @@ class PenstockDataClient(LiveMarketDataClient):
         """Definitions stay listened to: the codec needs them."""
 
     async def _subscribe(self, command: Any) -> None:
-        if command.data_type.type not in {Marker, Pulse} or command.instrument_id is None:
-            raise Terminal(f"{command.data_type} is not offered, expected DataType(Marker|Pulse) and an instrument_id")
-        self._watched.add((command.data_type.type, command.instrument_id))
+        kind = command.data_type.type
+        if kind not in {Marker, Pulse, Liquidation} or command.instrument_id is None:
+            raise Terminal(
+                f"{command.data_type} is not offered, expected DataType(Marker|Pulse|Liquidation) and an instrument_id"
+            )
+        if kind is Liquidation:
+            await self._want(command.instrument_id, _STATISTICS)
+        self._watched.add((kind, command.instrument_id))
 
     async def _unsubscribe(self, command: Any) -> None:
         self._watched.discard((command.data_type.type, command.instrument_id))
+        if command.data_type.type is Liquidation:
+            await self._drop(command.instrument_id, _STATISTICS)
 
     async def _request_instrument(self, request: Any) -> None:
         listing = self._listings.get(request.instrument_id)

@@ -14,6 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from nautilus_trader.model.data import (
+    Bar,
+    CustomData,
     FundingRateUpdate,
     IndexPriceUpdate,
     InstrumentStatus,
@@ -25,23 +27,29 @@ from nautilus_trader.model.data import (
 )
 from nautilus_trader.model.enums import AggressorSide, BookAction, MarketStatusAction, OrderSide
 from nautilus_trader.model.identifiers import TradeId
-from nautilus_trader.model.objects import Price
+from nautilus_trader.model.objects import Price, Quantity
 
 from penstock.dbn import (
+    F_LAST,
     F_MBP,
     RTYPE_MBO,
     RTYPE_MBP_1,
+    RTYPE_MBP_10,
     RTYPE_STATISTICS,
     RTYPE_STATUS,
     RTYPE_TRADE,
     STAT_FIXING_PRICE,
     STAT_FUNDING_RATE,
+    STAT_LIQUIDATION,
     STAT_MARK_PRICE,
     UNDEF_ORDER_SIZE,
     UNDEF_PRICE,
     UNDEF_STAT_QUANTITY,
     UNDEF_TIMESTAMP,
 )
+from strategies.feed.bars import LENGTHS_NS, bar_type
+from strategies.feed.custom import LIQUIDATIONS, Liquidation
+from strategies.feed.depth import depth_of
 from strategies.feed.instruments import PRICE_PRECISION, TO_RAW, Listing
 from strategies.feed.levels import joined
 
@@ -49,13 +57,17 @@ TRADE: Final = struct.Struct("<8xQqIxcBxQ4xI")  # ts_event price size side flags
 QUOTE: Final = struct.Struct("<8xQ14xBxQ4xIqqII8x")  # ts_event flags ts_recv sequence bid ask bid_size ask_size
 ORDER: Final = struct.Struct("<8xQQqIBxccQ4xI")  # ts_event order_id price size flags action side ts_recv sequence
 STATUS: Final = struct.Struct("<8xQQHHHcc8x")  # ts_event ts_recv action reason trading_event is_trading is_quoting
-STATISTIC: Final = struct.Struct("<8xQQQqqI4xH22x")  # ts_event ts_recv ts_ref price quantity sequence stat_type
+STATISTIC: Final = struct.Struct("<8xQQQqqI4xH3xB18x")  # ts_event ts_recv ts_ref price quantity sequence type flags
+BAR: Final = struct.Struct("<8xQqqqqQ")  # ts_event open high low close volume
 
 _AGGRESSORS: Final = {b"B": AggressorSide.BUYER, b"A": AggressorSide.SELLER}
 _SIDES: Final = {b"B": OrderSide.BUY, b"A": OrderSide.SELL}
 _ACTIONS: Final = {b"A": BookAction.ADD, b"M": BookAction.UPDATE, b"C": BookAction.DELETE, b"R": BookAction.CLEAR}
+_CLOSED: Final = {1: "LONG", 2: "SHORT"}
 _KNOWN: Final = {b"Y": True, b"N": False}
 _TOP_ORDER_ID_BYTE: Final = 23
+_ACTION_BYTE: Final = 38
+_BOOK_ACTIONS: Final = frozenset(b"".join(_ACTIONS))
 
 
 class Codec:
@@ -69,9 +81,11 @@ class Codec:
         self._by_rtype: dict[int, Callable[[Listing, bytes], list[Any]]] = {
             RTYPE_TRADE: self._trades,
             RTYPE_MBP_1: self._quotes,
+            RTYPE_MBP_10: depth_of,
             RTYPE_MBO: self._deltas,
             RTYPE_STATISTICS: self._statistics,
             RTYPE_STATUS: self._status,
+            **dict.fromkeys(LENGTHS_NS, _bars),
         }
 
     def learn(self, listing: Listing) -> None:
@@ -128,6 +142,10 @@ class Codec:
 
     def _deltas(self, listing: Listing, data: bytes) -> list[Any]:
         orders = list(ORDER.iter_unpack(data))
+        if not _BOOK_ACTIONS.issuperset(data[_ACTION_BYTE :: ORDER.size]):
+            orders = _of_the_book(orders)
+            if not orders:
+                return []
         if max(data[_TOP_ORDER_ID_BYTE :: ORDER.size]) >= 128 and orders[-1][4] & F_MBP:
             orders = joined(orders)
         key, lot, digits = listing.id, listing.lot_raw, listing.size_precision
@@ -162,9 +180,11 @@ class Codec:
 
     def _statistics(self, listing: Listing, data: bytes) -> list[Any]:
         updates: list[Any] = []
-        for ts_event, ts_recv, ts_ref, price, quantity, _, stat_type in STATISTIC.iter_unpack(data):
+        for ts_event, ts_recv, ts_ref, price, quantity, _, stat_type, flags in STATISTIC.iter_unpack(data):
             if stat_type == STAT_FUNDING_RATE:
                 updates.append(_funding(listing, price, quantity, ts_ref, ts_event, ts_recv))
+            elif stat_type == STAT_LIQUIDATION:
+                updates.append(_liquidation(listing, price, quantity, flags, ts_event, ts_recv))
             elif (kind := _PRICES.get(stat_type)) is not None and price != UNDEF_PRICE:
                 updates.append(kind(listing.id, Price.from_raw(price * TO_RAW, PRICE_PRECISION), ts_event, ts_recv))
         return updates
@@ -202,3 +222,36 @@ def _funding(
     rate = Decimal(price).scaleb(-9) if quantity == UNDEF_STAT_QUANTITY else Decimal(quantity).scaleb(-18)
     due = None if ts_ref == UNDEF_TIMESTAMP else ts_ref
     return FundingRateUpdate(listing.id, rate, ts_event, ts_recv, next_funding_ns=due)
+
+
+def _liquidation(listing: Listing, price: int, quantity: int, flags: int, ts_event: int, ts_recv: int) -> CustomData:
+    known_price = None if price == UNDEF_PRICE else Price.from_raw(price * TO_RAW, PRICE_PRECISION)
+    known_size = (
+        None
+        if quantity == UNDEF_STAT_QUANTITY
+        else Quantity.from_raw(quantity * listing.lot_raw, listing.size_precision)
+    )
+    return CustomData(
+        LIQUIDATIONS, Liquidation(listing.id, _CLOSED.get(flags), known_price, known_size, ts_event, ts_recv)
+    )
+
+
+def _bars(listing: Listing, data: bytes) -> list[Any]:
+    # A venue's bar has no time of its own but its start: it is known when it is over, live and in backtests alike.
+    rtype, digits = data[1], listing.size_precision
+    kind = bar_type(listing.id, rtype)
+    return [
+        Bar.from_raw(
+            kind, first * TO_RAW, high * TO_RAW, low * TO_RAW, last * TO_RAW, PRICE_PRECISION,
+            volume * listing.lot_raw, digits, start + LENGTHS_NS[rtype], start + LENGTHS_NS[rtype],
+        )
+        for start, first, high, low, last, volume in BAR.iter_unpack(data)
+    ]  # fmt: skip
+
+
+def _of_the_book(orders: list[Any]) -> list[Any]:
+    # DBN's trades (T), fills (F) and markers without action (N) change no order: the cancels and modifies after them do.
+    kept = [order for order in orders if order[5] in _ACTIONS]
+    if kept and orders[-1][4] & F_LAST:
+        kept[-1] = (*kept[-1][:4], kept[-1][4] | F_LAST, *kept[-1][5:])
+    return kept

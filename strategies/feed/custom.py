@@ -1,4 +1,5 @@
-"""The feed's notices as Nautilus custom data, for strategies that subscribe `DataType(Marker)` or `DataType(Pulse)`."""
+"""What Nautilus has no type for, as custom data: the feed's notices (`DataType(Marker)`, `DataType(Pulse)`) and
+liquidations (`DataType(Liquidation)`)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Final
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.data import DataType
 from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import Price, Quantity
 
 from strategies.feed.notices import Beat, LaneSwitch, Live, Loss, Stale
 
@@ -58,5 +60,41 @@ class Pulse(Data):  # type: ignore[misc] # Nautilus ships no types
         return f"Pulse({self.instrument_id}, {self.schema}, {self.beat})"
 
 
+class Liquidation(Data):  # type: ignore[misc] # Nautilus ships no types
+    """A position was liquidated. `closed` is LONG or SHORT, the position's own side, None where the venue does not say.
+
+    `price` (9 decimals) and `size` (in the instrument's quantity) are None where the venue tells none. `ts_event` is
+    venue time and `ts_init` ts_recv, UNIX ns.
+    """
+
+    def __init__(
+        self,
+        instrument_id: InstrumentId,
+        closed: str | None,
+        price: Price | None,
+        size: Quantity | None,
+        ts_event: int,
+        ts_init: int,
+    ) -> None:
+        self.instrument_id = instrument_id
+        self.closed = closed
+        self.price = price
+        self.size = size
+        self._ts_event = ts_event
+        self._ts_init = ts_init
+
+    @property
+    def ts_event(self) -> int:
+        return self._ts_event
+
+    @property
+    def ts_init(self) -> int:
+        return self._ts_init
+
+    def __repr__(self) -> str:
+        return f"Liquidation({self.instrument_id}, {self.closed}, {self.size} at {self.price})"
+
+
+LIQUIDATIONS: Final = DataType(Liquidation)
 MARKERS: Final = DataType(Marker)
 PULSES: Final = DataType(Pulse)

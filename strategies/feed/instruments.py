@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import databento_dbn
-from nautilus_trader.model.enums import OptionKind
+from nautilus_trader.model.enums import AssetClass, OptionKind
 from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
-from nautilus_trader.model.instruments import CryptoFuture, CryptoOption, CryptoPerpetual, CurrencyPair, Instrument
+from nautilus_trader.model.instruments import (
+    CryptoFuture,
+    CryptoOption,
+    CryptoPerpetual,
+    CurrencyPair,
+    FuturesContract,
+    Instrument,
+)
 from nautilus_trader.model.objects import FIXED_PRECISION, Currency, Price, Quantity
 
 from penstock.dbn import RECORD_BYTES, RTYPE_DEFINITION, UNDEF_PRICE, UNDEF_TIMESTAMP, VERSION, records
 from penstock.errors import PayloadError
-from penstock.lots import decimal_text
+from penstock.lots import SCALE, decimal_text
 
 PRICE_PRECISION: Final = 9
 """Decimals of every price. DBN's own scale, because venues publish prices between the ticks: block trades (Deribit's
@@ -22,6 +29,11 @@ tick. Nautilus refuses a price that its instrument's precision does not hold, an
 
 TO_RAW: Final = 10 ** (FIXED_PRECISION - 9)
 """1e-9 fixed point to Nautilus's raw integers, in this build of it (16 decimals, or 9 in standard precision)."""
+
+_COMBINED: Final = frozenset("MST")
+"""DBN's instrument classes of spreads and combinations."""
+_GOODS: Final = frozenset({"bbl", "BBL", "MMBTU", "BSH", "LBS", "TRYOZ", "MT", "GAL"})
+"""Units of measure of physical goods; DBN has no asset class, and Nautilus wants one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +85,14 @@ def _listing(provider: str, message: Any, record: bytes) -> Listing:
     lot, tick = message.unit_of_measure_qty, message.min_price_increment
     if not 0 < lot < UNDEF_PRICE or not 0 < tick < UNDEF_PRICE:
         raise ValueError(f"lot {lot} and tick {tick} at 1e-9, expected both positive")
-    digits = precision(lot)
-    instrument = _instrument(InstrumentId(Symbol(message.raw_symbol), Venue(provider)), message, lot, tick, digits)
+    if str(message.instrument_class) in _COMBINED:
+        raise ValueError(f"instrument_class {message.instrument_class}: a combination, which Nautilus has no class for")
+    key = InstrumentId(Symbol(message.raw_symbol), Venue(provider))
+    if _is_exchange_traded(message):
+        instrument, lot, digits = _contract(key, message, lot, tick), SCALE, 0
+    else:
+        digits = precision(lot)
+        instrument = _instrument(key, message, lot, tick, digits)
     return Listing(instrument, provider, message.instrument_id, instrument.id, lot * TO_RAW, digits, record)
 
 
@@ -117,6 +135,31 @@ def _instrument(key: InstrumentId, message: Any, lot: int, tick: int, digits: in
             **common,
         )
     raise ValueError(f"security_type {kind!r}, expected SPOT, PERP, FUT or OPT")
+
+
+def _is_exchange_traded(message: Any) -> bool:
+    """A future as a vendor describes it (Databento's ES): no BASE/QUOTE group, and a currency DBN has room for."""
+    return message.security_type == "FUT" and "/" not in message.group and bool(message.currency)
+
+
+def _contract(key: InstrumentId, message: Any, lot: int, tick: int) -> FuturesContract:
+    # Nautilus counts these in contracts and keeps what one is of (50 index points) as their multiplier.
+    return FuturesContract(
+        instrument_id=key,
+        raw_symbol=Symbol(message.raw_symbol),
+        asset_class=AssetClass.COMMODITY if message.unit_of_measure in _GOODS else AssetClass.INDEX,
+        currency=Currency.from_str(message.currency),
+        price_precision=PRICE_PRECISION,
+        price_increment=Price.from_raw(tick * TO_RAW, PRICE_PRECISION),
+        multiplier=Quantity.from_raw(lot * TO_RAW, precision(lot)),
+        lot_size=Quantity.from_int(1),
+        underlying=message.asset or message.raw_symbol,
+        activation_ns=_time(message.activation),
+        expiration_ns=_time(message.expiration),
+        exchange=message.exchange or None,
+        ts_event=message.ts_event,
+        ts_init=message.ts_recv,
+    )
 
 
 def _time(ns: int) -> int:

@@ -5,14 +5,27 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from penstock.dbn import RTYPE_DEFINITION, RTYPE_MBP_1, RTYPE_STATISTICS, RTYPE_STATUS
+from penstock.dbn import (
+    RTYPE_DEFINITION,
+    RTYPE_MBP_1,
+    RTYPE_MBP_10,
+    RTYPE_OHLCV_1D,
+    RTYPE_OHLCV_1H,
+    RTYPE_OHLCV_1M,
+    RTYPE_OHLCV_1S,
+    RTYPE_STATISTICS,
+    RTYPE_STATUS,
+)
 
 _HALF: Final = 2**31
 _SPAN: Final = 0xFFFFFFFF
 
-# ts_event, ts_recv, sequence of each record type; a status and a definition have no sequence.
+# ts_event, ts_recv, sequence of each record type; a status, a definition and a bar have no sequence, and a bar has no
+# ts_recv either: the price in its place is not looked at where there is no sequence.
 _TIMES: Final = {
     RTYPE_MBP_1: struct.Struct("<8xQ16xQ4xI32x"),
+    RTYPE_MBP_10: struct.Struct("<8xQ16xQ4xI320x"),
+    **dict.fromkeys((RTYPE_OHLCV_1S, RTYPE_OHLCV_1M, RTYPE_OHLCV_1H, RTYPE_OHLCV_1D), struct.Struct("<8xQQ32x")),
     RTYPE_STATISTICS: struct.Struct("<8xQQ24xI28x"),
     RTYPE_STATUS: struct.Struct("<8xQQ16x"),
     RTYPE_DEFINITION: struct.Struct("<8xQQ496x"),

@@ -609,4 +609,4 @@ def test_a_snapshot_that_says_nothing_new_is_not_delivered_again() -> None:
 def test_a_schema_the_feed_does_not_arbitrate_is_refused() -> None:
     """No stream of something whose rule of arbitration nobody wrote."""
     with pytest.raises(KeyError):
-        stream("OHLCV_1M")
+        stream("TBBO")

@@ -246,5 +246,6 @@ def test_the_layouts_are_those_of_databentos_own_decoder() -> None:
     )  # fmt: skip
     assert STATISTIC.unpack(bytes(statistic)) == (
         statistic.ts_event, statistic.ts_recv, statistic.ts_ref, statistic.price, statistic.quantity, statistic.sequence, 3,
+        statistic.stat_flags,
     )  # fmt: skip
     assert STATUS.unpack(bytes(status)) == (status.ts_event, status.ts_recv, 7, 1, 2, b"Y", b"N")
