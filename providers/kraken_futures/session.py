@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -29,18 +29,30 @@ PRODUCTS_PER_REQUEST: Final = 50
 PING_NS: Final = 30 * NS_PER_S
 """A connection is kept "by a ping request at least every 60 seconds"; half of that leaves room for one that is lost."""
 
+PATIENCE_NS: Final = 10 * NS_PER_S
+"""How long an answer is waited for: recorded ones came within a tenth of a second."""
+
 _PING: Final = '{"event":"ping"}'
 _CONTROL: Final = msgspec.json.Decoder(Control)
 
 _Wish = Literal["subscribe", "unsubscribe"]
 
 
+class _Waiting(NamedTuple):
+    """A request of one channel that is not answered yet; `since` is UNIX ns."""
+
+    wish: _Wish
+    since: int
+
+
 @dataclass(slots=True)
 class _Connection:
-    """What one open connection waits for: the request of each channel that is not answered yet. `ping_at` is UNIX ns."""
+    """What one open connection waits for, by channel. `split`: an error made the products be asked for one by one."""
 
+    now: int
     ping_at: int
-    waiting: dict[str, _Wish] = field(default_factory=dict)
+    waiting: dict[str, _Waiting] = field(default_factory=dict)
+    split: bool = False
 
 
 class Session:
@@ -65,7 +77,7 @@ class Session:
 
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         """Subscribe, the heartbeat first."""
-        state = self._connections[plan] = _Connection(now_ns + PING_NS)
+        state = self._connections[plan] = _Connection(now_ns, now_ns + PING_NS)
         actions: list[Action] = []
         for kind in dict.fromkeys(channel.partition(".")[0] for channel in plan.channels):
             mine = [channel for channel in plan.channels if channel.partition(".")[0] == kind]
@@ -74,20 +86,23 @@ class Session:
 
     def received(self, plan: Plan, frame: bytes, now_ns: int) -> Sequence[Action]:
         """Answers to requests, one for each product in every recording. What was not asked for is not answered."""
-        del now_ns
         reply = decode(_CONTROL, frame)
         state = self._connections[plan]
+        state.now = now_ns
         channels = _channels(reply)
         match reply.event:
             case "subscribed":
-                return self._subscribed(state, channels)
+                done = tuple(channel for channel in channels if channel in plan.channels)
+                for channel in done:
+                    state.waiting.pop(channel, None)
+                return [Subscribed(done)] if done else ()
             case "subscribed_failed":
                 for channel in channels:
                     state.waiting.pop(channel, None)
                 return [Rejected(f"subscribe {' '.join(channels)}: {reply.message}", terminal=True)]
             case "unsubscribed" | "unsubscribed_failed":
                 # Also where it was not subscribed: the subscription that follows brings the snapshot that is wanted.
-                again = [channel for channel in channels if state.waiting.get(channel) == "unsubscribe"]
+                again = [channel for channel in channels if _awaits(state, channel, "unsubscribe")]
                 return [_ask(state, "subscribe", again)] if again else ()
             case "error":
                 return self._refused(state, reply.message)
@@ -109,9 +124,14 @@ class Session:
         return [_ask(state, "unsubscribe", (channel,))]
 
     def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
-        """A ping now and then."""
+        """A ping now and then. A request without an answer is given up, so that the next one can be made."""
         state = self._connections.get(plan)
-        if state is None or now_ns < state.ping_at:
+        if state is None:
+            return ()
+        state.now = now_ns
+        for channel in [name for name, waiting in state.waiting.items() if now_ns - waiting.since >= PATIENCE_NS]:
+            del state.waiting[channel]
+        if now_ns < state.ping_at:
             return ()
         state.ping_at = now_ns + PING_NS
         return [Send(_PING)]
@@ -149,22 +169,18 @@ class Session:
         return [Plan(self._endpoints.stream, channels) for channels in plans]
 
     @staticmethod
-    def _subscribed(state: _Connection, channels: tuple[str, ...]) -> Sequence[Action]:
-        done = tuple(channel for channel in channels if state.waiting.get(channel) == "subscribe")
-        for channel in done:
-            del state.waiting[channel]
-        return [Subscribed(done)] if done else ()
-
-    @staticmethod
     def _refused(state: _Connection, message: str) -> Sequence[Action]:
-        """An error names neither request nor product. While something waits it is taken to be the answer, after which a
-        snapshot can be asked for anew; else, as where the venue does not know our ping, it changes nothing."""
-        wishes = set(state.waiting.values())
-        named = ", ".join(sorted(state.waiting)[:5])
-        state.waiting.clear()
-        if "subscribe" in wishes:
-            return [Rejected(f"error while waiting for {named}: {message}", terminal=True)]
-        return [Warn(f"error: {message}")]
+        """An error names neither request nor product. While subscriptions wait it is taken to be an answer to one of them:
+        those not granted yet are asked for one by one, so that a wrong name does not cost the others of its request.
+        Else, as where the venue does not know our ping, it changes nothing."""
+        wanted = [channel for channel in state.waiting if _awaits(state, channel, "subscribe")]
+        if not wanted:
+            state.waiting.clear()
+            return [Warn(f"error: {message}")]
+        if state.split:
+            return [Rejected(f"error while waiting for {', '.join(wanted[:5])}: {message}", terminal=True)]
+        state.split = True
+        return [Warn(f"error, asking one by one: {message}"), *(_ask(state, "subscribe", (name,)) for name in wanted)]
 
 
 class _Trade(msgspec.Struct):
@@ -194,10 +210,15 @@ def _channels(reply: Control) -> tuple[str, ...]:
     return tuple(f"{reply.feed}.{product}" for product in reply.product_ids)
 
 
+def _awaits(state: _Connection, channel: str, wish: _Wish) -> bool:
+    waiting = state.waiting.get(channel)
+    return waiting is not None and waiting.wish == wish
+
+
 def _ask(state: _Connection, event: _Wish, channels: Iterable[str]) -> Send:
     """One request for channels of one feed."""
     channels = tuple(channels)
-    state.waiting.update(dict.fromkeys(channels, event))
+    state.waiting.update(dict.fromkeys(channels, _Waiting(event, state.now)))
     body: dict[str, object] = {"event": event, "feed": channels[0].partition(".")[0]}
     if channels[0] != HEARTBEAT:
         body["product_ids"] = [channel.partition(".")[2] for channel in channels]

@@ -54,8 +54,9 @@ class Streams:
         self.carried[envelope.connection] = set(decode(_CONNECTED, envelope.payload).channels)
 
     def disconnected(self, connection: int, ts_recv: int) -> list[Output]:
-        """Reconnecting subscribes again, which brings snapshots: nothing to ask for."""
-        lost = self.carried.pop(connection, set()).difference(*self.carried.values())
+        """Reconnecting subscribes again, which brings snapshots: nothing to ask for. Trades are not put in doubt: their
+        snapshot fills what was missed, and their `seq` shows what it does not."""
+        lost = self.carried.pop(connection, set()).difference(*self.carried.values(), self.trades)
         return [output for channel in sorted(lost) for output in self.doubt(channel, Gap("disconnected"), ts_recv)]
 
     def dropped(self, envelope: Envelope) -> list[Output]:
