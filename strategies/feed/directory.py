@@ -1,4 +1,7 @@
-"""What a late joiner reads from Redis keys: definitions, where an instrument's channels are, stored book images."""
+"""What a late joiner reads from Redis keys: definitions, where an instrument's channels are, stored book images.
+
+In a cluster a key is on one node: any other says which one (MOVED), and that one is asked.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +10,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import redis.asyncio
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from redis.exceptions import MovedError, RedisError
 
 from penstock.channels import decode, encode
 from penstock.clock import monotonic_s
-from penstock.errors import ConfigError, ConnectionLost, Terminal
+from penstock.errors import ConnectionLost, Terminal
 from penstock.telemetry import logger
+from strategies.feed.reader import Node, nodes
 
 _TIMEOUT_S: Final = 1.0
 _POLL_S: Final = 0.05
 _TELL_S: Final = 2.0
+_HOPS: Final = 3
+"""Owners of a key asked in turn: after a failover the old one may still be named first."""
 
 
 class Directory:
-    """The Redis keys the normalizers keep. Each call has a deadline of one second and is tried on one node after the
-    other; ConnectionLost where none answers."""
+    """The Redis keys the normalizers keep. Each call has a deadline of one second on a node and is tried on one after
+    the other, those a cluster named included; ConnectionLost where none answers."""
 
     def __init__(self, urls: Sequence[str]) -> None:
-        for url in urls:
-            if not url.startswith(("redis://", "rediss://")):
-                raise ConfigError("--redis: every URL is expected to begin with redis:// or rediss://")
-        self._clients = [
-            redis.asyncio.Redis.from_url(
-                url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-            )
-            for url in urls
-        ]
+        where = nodes(urls)
+        self._home = where[0]
+        self._clients = {node[:2]: _client(node) for node in where}
         self._turn = 0
+        self._silent = ""
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
+        for client in self._clients.values():
             await client.aclose()
 
     async def definitions(self, provider: str, symbols: Sequence[str]) -> dict[str, bytes]:
@@ -50,7 +51,8 @@ class Directory:
     async def await_definitions(self, wanted: Mapping[str, Iterable[str]], timeout_s: float) -> list[bytes]:
         """The definitions of all wanted symbols by provider, as soon as all are there.
 
-        Says every two seconds what is missing. Raises Terminal that names it after `timeout_s`.
+        Says every two seconds what is missing. Raises Terminal that names it, or says why Redis cannot be asked, after
+        `timeout_s`.
         """
         found: dict[tuple[str, str], bytes] = {}
         started = told = monotonic_s()
@@ -64,6 +66,8 @@ class Directory:
             if not rest:
                 return list(found.values())
             if now - started > timeout_s:
+                if self._silent:
+                    raise Terminal(f"{self._silent}: is that where Redis runs, and may this user read there?")
                 raise Terminal(
                     f"no definition of {', '.join(rest)} has appeared in Redis within {timeout_s:g} s: "
                     "is a normalizer of the provider running, and is the symbol one that it subscribes?"
@@ -88,18 +92,49 @@ class Directory:
 
     async def _patiently(self, provider: str, symbols: Sequence[str]) -> dict[str, bytes]:
         try:
-            return await self.definitions(provider, symbols)
-        except ConnectionLost:
-            await asyncio.sleep(_POLL_S)
+            found = await self.definitions(provider, symbols)
+        except ConnectionLost as error:
+            self._silent = str(error)
             return {}
+        self._silent = ""
+        return found
 
     async def _ask(self, *command: str) -> Any:
-        for _ in self._clients:
-            client = self._clients[self._turn % len(self._clients)]
+        clients = list(self._clients.values())
+        for _ in clients:
             try:
                 async with asyncio.timeout(_TIMEOUT_S):
-                    return await client.execute_command(*command)  # type: ignore[no-untyped-call] # as redis-py types it
+                    return await self._follow(clients[self._turn % len(clients)], command)
             except (RedisError, OSError, TimeoutError) as error:
                 self._turn += 1
-                why = error
+                why = str(error) or type(error).__name__
         raise ConnectionLost(f"no Redis node answers {command[0]}: {why}")
+
+    async def _follow(self, client: Any, command: tuple[str, ...]) -> Any:
+        for _ in range(_HOPS):
+            try:
+                return await client.execute_command(*command)
+            except MovedError as moved:
+                # A cluster that names no host means the one that was asked.
+                asked = client.get_connection_kwargs()["host"]
+                client = self._owner(str(moved.host) or asked, int(moved.port))
+        return await client.execute_command(*command)
+
+    def _owner(self, host: str, port: int) -> Any:
+        if (host, port) not in self._clients:
+            self._clients[host, port] = _client(self._home._replace(host=host, port=port))
+        return self._clients[host, port]
+
+
+def _client(node: Node) -> Any:
+    # The library's own retries would hide a dead node for seconds.
+    return redis.asyncio.Redis(
+        host=node.host,
+        port=node.port,
+        username=node.username or None,
+        password=node.password or None,
+        ssl=node.tls,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )

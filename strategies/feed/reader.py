@@ -1,5 +1,8 @@
 """One Redis subscription connection, held over whatever happens to it: hiredis on a bare asyncio protocol.
 
+In a cluster any node serves any subscription: what is published on one reaches the subscribers of all. So a reader asks
+the node it is on for the others, and goes to the next one when it dies, whether that one was configured or not.
+
 Pub/Sub keeps nothing for who is away, so a break is reported at once and never papered over. A node that is frozen
 rather than dead sends no error: a PING answered by nothing within the deadline is the only sign of it.
 """
@@ -41,12 +44,17 @@ class Node(NamedTuple):
     def parse(cls, url: str) -> Node:
         """The node of a redis:// or rediss:// URL. Raises ConfigError, without the URL in it as that may hold a
         password."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-            raise ConfigError("a Redis URL is not of the form redis[s]://[user:password@]host[:port]")
+        try:
+            parts = urlsplit(url)
+            # A database number would be obeyed for keys and mean nothing to Pub/Sub.
+            if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.path not in {"", "/", "/0"}:
+                raise ValueError
+            port = parts.port or 6379
+        except ValueError:
+            raise ConfigError("a Redis URL is not of the form redis[s]://[user:password@]host[:port]") from None
         return cls(
             parts.hostname,
-            parts.port or 6379,
+            port,
             parts.scheme == "rediss",
             unquote(parts.username or ""),
             unquote(parts.password or ""),
@@ -58,20 +66,23 @@ OnMessage = Callable[[bytes, bytes, int], None]
 
 
 class Reader:
-    """Holds one subscription connection to one of `nodes`, the next one after each break.
+    """Holds one subscription connection to one of `nodes`, or of the cluster they are of; the next one after each break.
 
     `on_message` gets every message of the wanted channels and patterns, in order. `on_cut` is called at each break,
     before anything of a new connection is delivered.
     """
 
     def __init__(self, nodes: Sequence[Node], on_message: OnMessage, on_cut: Callable[[], None]) -> None:
-        self._nodes = nodes
+        self._nodes = tuple(nodes)
+        self._cluster: tuple[Node, ...] = ()
         self._on_message = on_message
         self._on_cut = on_cut
         self._wanted: dict[tuple[bytes, bytes], None] = {}
         self._connection: _Connection | None = None
         self.connects = 0
         """How many connections were made so far; more than one means there were breaks."""
+        self.node: Node | None = None
+        """Where it is connected, or was last."""
 
     @property
     def connected(self) -> bool:
@@ -96,7 +107,10 @@ class Reader:
         """Connect, deliver, and connect again elsewhere; until cancelled."""
         failures, turn = 0, 0
         while True:
-            node = self._nodes[turn % len(self._nodes)]
+            # The configured ones first: a cluster's own names for its nodes may mean nothing from here.
+            nodes = tuple(dict.fromkeys((*self._nodes, *self._cluster)))
+            turn += nodes[turn % len(nodes)] == self.node
+            node = nodes[turn % len(nodes)]
             turn += 1
             started = monotonic_ns()
             try:
@@ -105,7 +119,7 @@ class Reader:
                 self._on_cut()
                 logger().warning("subscription_lost", node=repr(node), error=str(error) or type(error).__name__)
             failures = failures + 1 if monotonic_ns() - started < 2_000_000_000 else 0
-            if failures >= len(self._nodes):
+            if failures >= len(nodes):
                 await asyncio.sleep(random.uniform(0.1, 1.0) * _PAUSE_S)
 
     async def _hold(self, node: Node) -> None:
@@ -116,16 +130,25 @@ class Reader:
                 lambda: _Connection(self._on_message), node.host, node.port, ssl=context
             )
         try:
-            if node.password:
-                connection.send(b"AUTH", *(part.encode() for part in (node.username, node.password) if part))
+            async with asyncio.timeout(_DEADLINE_S):
+                await self._greet(node, connection)
             for command, name in self._wanted:
                 connection.send(command, name)
-            self._connection = connection
+            self._connection, self.node = connection, node
             self.connects += 1
             await connection.watch()
         finally:
             self._connection = None
             connection.close()
+
+    async def _greet(self, node: Node, connection: _Connection) -> None:
+        if node.password:
+            credentials = (part.encode() for part in (node.username, node.password) if part)
+            if isinstance(refused := await connection.ask(b"AUTH", *credentials), hiredis.ReplyError):
+                raise refused
+        # A single server refuses this, and so does an ACL that grants no more than subscribing: then nothing is learned.
+        if isinstance(known := await connection.ask(b"CLUSTER", b"NODES"), bytes):
+            self._cluster = cluster_nodes(known.decode("ascii", "replace"), node)
 
 
 class _Connection(asyncio.Protocol):
@@ -135,6 +158,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._heard_ns = monotonic_ns()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._question: asyncio.Future[object] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports, which a Nautilus node brings, are no subclass of it.
@@ -148,6 +172,16 @@ class _Connection(asyncio.Protocol):
             sized = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
             self._transport.write(b"*%d\r\n%b" % (len(words), sized))
 
+    async def ask(self, *words: bytes) -> object:
+        """The answer to one command, a ReplyError where it is refused. Only before the first subscription."""
+        self._question = asyncio.get_running_loop().create_future()
+        self.send(*words)
+        await asyncio.wait((self._question, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if not self._question.done():
+            self._ended.result()
+        answer, self._question = self._question.result(), None
+        return answer
+
     def data_received(self, data: bytes) -> None:
         now = self._heard_ns = monotonic_ns()
         parser, deliver = self._parser, self._on_message
@@ -159,6 +193,8 @@ class _Connection(asyncio.Protocol):
                     deliver(item[1], item[2], now)
                 elif kind == b"pmessage":
                     deliver(item[2], item[3], now)
+                elif self._question is not None and not self._question.done():
+                    self._question.set_result(item)
                 elif isinstance(item, hiredis.ReplyError):
                     raise item
         except hiredis.HiredisError as error:
@@ -198,3 +234,21 @@ def _ignore(_channel: bytes, _payload: bytes, _now_ns: int) -> None:
 def nodes(urls: Sequence[str]) -> list[Node]:
     """The nodes of some URLs, in order. Raises ConfigError for one that is none."""
     return [Node.parse(url) for url in urls]
+
+
+def cluster_nodes(text: str, asked: Node) -> tuple[Node, ...]:
+    """The nodes that answer, by a CLUSTER NODES answer of `asked`, whose credentials serve for all of them.
+
+    Lines are `<id> <ip>:<port>@<bus port>[,<hostname>…] <flags> …`; a node of a TLS cluster is called by its hostname.
+    """
+    found = []
+    for line in text.splitlines():
+        _, address, flags, *_ = (*line.split(" "), "", "", "")
+        where, *names = address.split(",")
+        host, _, port = where.partition("@")[0].rpartition(":")
+        if port.isdecimal() and {"fail", "handshake", "noaddr"}.isdisjoint(flags.split(",")):
+            named = names[0] if names and "=" not in names[0] else ""
+            # A node that has met nobody yet does not know its own address.
+            host = (named if asked.tls and named else host) or asked.host
+            found.append(asked._replace(host=host.strip("[]"), port=int(port)))
+    return tuple(sorted(found))
