@@ -112,6 +112,7 @@ class Ticker(msgspec.Struct, tag_field="feed", tag="ticker", gc=False):
     openInterest: msgspec.Raw = ABSENT  # noqa: N815 # the venue's word
     markPrice: msgspec.Raw = ABSENT  # noqa: N815 # the venue's word
     relative_funding_rate: msgspec.Raw = ABSENT
+    next_funding_rate_time: msgspec.Raw = ABSENT
     suspended: bool | None = None
     post_only: bool | None = None
 

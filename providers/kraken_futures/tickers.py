@@ -23,11 +23,13 @@ from penstock.dbn import (
     UNDEF_ORDER_SIZE,
     UNDEF_PRICE,
     UNDEF_STAT_QUANTITY,
+    UNDEF_TIMESTAMP,
     mbp_1,
     statistic,
 )
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, fixed_signed
+from penstock.timestamps import MAX_NS, NS_PER_MS
 from providers.kraken_futures.definitions import Known
 from providers.kraken_futures.numbers import expanded, number, present, price, scaled, size
 from providers.kraken_futures.payloads import Ticker, TickerLite
@@ -42,11 +44,12 @@ _MAX_QUANTITY: Final = UNDEF_STAT_QUANTITY - 1
 
 class Value(NamedTuple):
     """A statistic: price at 1e-9 and quantity, either undefined. `decimals` (stat_flags) says, where it is not 0, that
-    the quantity is the price itself: quantity × 10^-decimals."""
+    the quantity is the price itself: quantity × 10^-decimals. `ts_ref`, UNIX ns, is when a funding rate is settled."""
 
     price: int
     quantity: int
     decimals: int = 0
+    ts_ref: int = UNDEF_TIMESTAMP
 
 
 def top(data: Ticker | TickerLite, known: Known, publisher_id: int, ts_event: int, ts_recv: int) -> bytes:
@@ -103,6 +106,15 @@ def _rate(raw: bytes, lot: int) -> Value:
     return Value(_exact(lambda: fixed_signed(text), UNDEF_PRICE), fine)
 
 
+def _settled(data: Ticker | TickerLite) -> int:
+    """When the present funding period ends. The page calls it "the time until next funding rate in milliseconds", its
+    example and the recorded ticker have the time itself; what is not after the ticker's own is taken for neither."""
+    if isinstance(data, TickerLite) or not present(bytes(data.next_funding_rate_time)):
+        return UNDEF_TIMESTAMP
+    ms, decimals = scaled(bytes(data.next_funding_rate_time))
+    return ms * NS_PER_MS if not decimals and data.time < ms <= MAX_NS // NS_PER_MS else UNDEF_TIMESTAMP
+
+
 def _exact(convert: Callable[[], int], undefined: int) -> int:
     try:
         return convert()
@@ -140,19 +152,22 @@ class StatisticsStream:
         """
         lot, span = known.lot, ts_event // REPEAT_NS
         anew = span != self._span or lot != self._lot
-        fresh = [
-            (kind, value)
+        stated = {
+            kind: convert(text, lot)
             for (kind, convert), text in zip(_STATED, _texts(data, known), strict=True)
-            if present(text) and ((value := convert(text, lot)) != self._published.get(kind) or anew)
-        ]
+            if present(text)
+        }
+        if (rate := stated.get(STAT_FUNDING_RATE)) is not None:
+            stated[STAT_FUNDING_RATE] = rate._replace(ts_ref=_settled(data))
+        fresh = {kind: value for kind, value in stated.items() if anew or value != self._published.get(kind)}
         self._lot, self._span = lot, span
         self._published.update(fresh)
         return b"".join(
             statistic(
                 publisher_id, known.id, ts_event, ts_recv, kind, 0, value.price, value.quantity,
-                stat_flags=value.decimals,
+                value.ts_ref, value.decimals,
             )
-            for kind, value in fresh
+            for kind, value in fresh.items()
         )  # fmt: skip
 
 

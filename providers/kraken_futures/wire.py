@@ -100,7 +100,7 @@ def ticker(listing: Listing, ms: int, bid: tuple[int, int], ask: tuple[int, int]
     if figures.funding:
         funding = f'"funding_rate":{number(figures.funding)},"relative_funding_rate":{number(figures.funding)},'
     return (
-        f'{{"time":{ms},"product_id":"{listing.symbol}",{funding}"next_funding_rate_time":{ms // 3_600_000 * 3_600_000},'
+        f'{{"time":{ms},"product_id":"{listing.symbol}",{funding}"next_funding_rate_time":{(ms // 3_600_000 + 1) * 3_600_000},'
         f'"feed":"ticker","bid":{number(bid[0])},"ask":{number(ask[0])},"bid_size":{number(bid[1])},'
         f'"ask_size":{number(ask[1])},"volume":{number(figures.volume)},"dtm":0,"leverage":"50x",'
         f'"index":{number(figures.index)},"premium":-0.0,"last":{number(figures.last)},"change":0.0,"suspended":false,'
