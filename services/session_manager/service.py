@@ -113,7 +113,8 @@ class Service:
         async with self._venue() as venue, asyncio.TaskGroup() as group:
             group.create_task(self._heartbeat())
             session = setup.make_session()
-            definitions = Definitions(session.definitions(), venue.rest, setup.timing.definitions_s)
+            period_s = setup.timing.definitions_s or setup.info.definitions_s
+            definitions = Definitions(session.definitions(), venue.rest, period_s)
             self._definitions = definitions
             group.create_task(definitions.run())
             try:

@@ -12,7 +12,8 @@ class Timing:
     `acknowledge_s`: every channel must be acknowledged by then. `first_data_s`: and show a frame by then.
     `refused_s`: before trying again what the venue refused for good. `resync_s`: between two snapshots of one channel.
     `overlap_s`: how long a connection and its replacement run together.
-    `definitions_s`: period of the definition requests; `definitions_wait_s`: how long the first connection waits for them.
+    `definitions_s`: period of the definition requests, 0 for the provider's own; `definitions_wait_s`: how long the first
+    connection waits for them.
     `drain_s`: how long a stopping process goes on delivering what it has read.
     """
 
@@ -24,6 +25,6 @@ class Timing:
     refused_s: float = 300.0
     resync_s: float = 2.0
     overlap_s: float = 2.0
-    definitions_s: float = 60.0
+    definitions_s: float = 0.0
     definitions_wait_s: float = 10.0
     drain_s: float = 20.0
