@@ -27,7 +27,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     normalizer, batch-processor: where the consumers listen, unix:/path or host:port.
     symbols: comma-separated venue symbols instead of provider.yaml's; stream-url, rest-url: its endpoints' likewise.
     state-dir: lease, epoch and request budget; shared by all session managers of a host (one egress address).
-    metrics-port: Prometheus on loopback, 0 for none. definitions-s: seconds between two fetches of all definitions, 0 for the provider's own.
+    metrics-port: Prometheus on loopback, 0 for none. definitions-s: seconds between two fetches of all definitions,
+    0 for the provider's own.
     hot-bytes, hot-age-s: bounds of the normalizer's queue; cold-bytes: bound of the batch processor's.
     Secrets come from the environment names under `credentials` in provider.yaml.
     """
