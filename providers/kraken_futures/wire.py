@@ -96,11 +96,11 @@ def trade_snapshot(product: str, trades: Iterable[str]) -> str:
 
 def ticker(listing: Listing, ms: int, bid: tuple[int, int], ask: tuple[int, int], figures: Statistics) -> str:
     """A message of the `ticker` feed, which leaves a funding rate of 0 out."""
-    funding = ""
+    funding, settled = "", (ms // 3_600_000 + 1) * 3_600_000
     if figures.funding:
         funding = f'"funding_rate":{number(figures.funding)},"relative_funding_rate":{number(figures.funding)},'
     return (
-        f'{{"time":{ms},"product_id":"{listing.symbol}",{funding}"next_funding_rate_time":{(ms // 3_600_000 + 1) * 3_600_000},'
+        f'{{"time":{ms},"product_id":"{listing.symbol}",{funding}"next_funding_rate_time":{settled},'
         f'"feed":"ticker","bid":{number(bid[0])},"ask":{number(ask[0])},"bid_size":{number(bid[1])},'
         f'"ask_size":{number(ask[1])},"volume":{number(figures.volume)},"dtm":0,"leverage":"50x",'
         f'"index":{number(figures.index)},"premium":-0.0,"last":{number(figures.last)},"change":0.0,"suspended":false,'
