@@ -84,12 +84,11 @@ class Backlog:
             item = self._make(stream, output)
             if item is None:
                 continue
-            size = len(item.data) + _OVERHEAD if isinstance(item, Message) else _NOTICE_BYTES
+            size = _size(item)
             if stream in self._missed or (self._items and self._bytes + size > self._limit):
                 self._missed.setdefault(stream, _Missed()).add(stream, output)
             else:
-                self._items.append((item, size))
-                self._bytes += size
+                self._append(item, size)
         if self._items:
             self._filled.set()
 
@@ -113,4 +112,15 @@ class Backlog:
     def _resume(self) -> None:
         missed, self._missed = self._missed, {}
         for stream, what in missed.items():
-            self.put(stream, what.amends(stream))
+            for output in what.amends(stream):
+                # Whatever room there is: amends that were lost in their turn would have to be made again for ever.
+                if (item := self._make(stream, output)) is not None:
+                    self._append(item, _size(item))
+
+    def _append(self, item: Item, size: int) -> None:
+        self._items.append((item, size))
+        self._bytes += size
+
+
+def _size(item: Item) -> int:
+    return len(item.data) + _OVERHEAD if isinstance(item, Message) else _NOTICE_BYTES

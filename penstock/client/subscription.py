@@ -26,7 +26,7 @@ def subscribe(
     *,
     provider: str,
     schema: str | Sequence[str],
-    symbols: Sequence[str],
+    symbols: str | Sequence[str],
     heartbeats: bool = False,
     definitions_timeout_s: float = 30.0,
     buffer_bytes: int = _BUFFER_BYTES,
@@ -42,10 +42,10 @@ def subscribe(
     Raises ConfigError for what cannot be subscribed; entering or iterating raises Terminal where no definition comes.
     """
     return Subscription(
-        (url,) if isinstance(url, str) else tuple(url),
+        _several(url),
         provider.upper(),
-        tuple(_schema(name) for name in ((schema,) if isinstance(schema, str) else schema)),
-        tuple(symbols),
+        tuple(_schema(name) for name in _several(schema)),
+        _several(symbols),
         heartbeats=heartbeats,
         definitions_timeout_s=definitions_timeout_s,
         buffer_bytes=buffer_bytes,
@@ -71,7 +71,7 @@ class Subscription:
         buffer_bytes: int,
         arbiter: ArbiterConfig,
     ) -> None:
-        if not urls or not schemas or not symbols or isinstance(symbols, str):
+        if not urls or not schemas or not symbols:
             raise ConfigError("subscribe: expected at least one URL, one schema and one symbol")
         self.listings: dict[str, Listing] = {}
         """Every wanted instrument by symbol, from entering on; replaced when a new definition comes."""
@@ -159,3 +159,7 @@ def _schema(name: str) -> str:
     if schema not in RTYPES:
         raise ConfigError(f"schema is {name!r}, expected some of {', '.join(sorted(RTYPES))}")
     return schema
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
