@@ -18,6 +18,7 @@ from nautilus_trader.live.node import TradingNode
 
 from penstock import telemetry
 from penstock.errors import PayloadError, Terminal
+from strategies.digest import Digest, digested
 from strategies.feed.client import PenstockDataClient, PenstockDataClientConfig, PenstockDataClientFactory
 from strategies.feed.instruments import Definitions, Listing
 from strategies.feed.stats import feed_metrics
@@ -38,6 +39,7 @@ class Sandbox:
     redis_urls: tuple[str, ...]
     definitions: dict[str, list[bytes]]
     trades_log: Path | None
+    seen_log: Path | None
     stats: bool
 
 
@@ -55,7 +57,10 @@ async def run(sandbox: Sandbox) -> int:
     clients: list[PenstockDataClient] = []
     observations = Observations(sandbox.trades_log)
     node = TradingNode(config=_config(sandbox, listings), loop=asyncio.get_running_loop())
-    strategy = observed(sandbox.strategy.STRATEGY, observations)
+    digest = Digest(sandbox.seen_log) if sandbox.seen_log is not None else None
+    strategy = observed(
+        digested(sandbox.strategy.STRATEGY, digest) if digest is not None else sandbox.strategy.STRATEGY, observations
+    )
     node.trader.add_strategy(strategy(sandbox.strategy.configure(keys)))
     node.add_data_client_factory(CLIENT, _keeping(clients))
     for venue in listings:
@@ -75,6 +80,8 @@ async def run(sandbox: Sandbox) -> int:
         raise errors.exceptions[0] from None
     finally:
         observations.close()
+        if digest is not None:
+            digest.close()
     return 0
 
 

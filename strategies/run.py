@@ -4,6 +4,7 @@
         --instruments BINANCE_SPOT:BTCUSDT,DERIBIT:BTC-PERPETUAL --trades-log trades.jsonl
 
 A strategy is a folder `strategies/<name>/` whose `config.py` has `STRATEGY` (a class) and `configure(instrument_ids)`.
+`--seen-log` notes everything its callbacks get (`strategies/digest.py` compares it with a backtest's).
 One JSON line per second on stdout says how the feed and the strategy do (`--stats false`: none).
 SIGTERM stops it: the log is flushed, the node stopped, exit code 0.
 """
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     strategy: str = "imbalance"
     redis: tuple[str, ...] = ("redis://127.0.0.1:6379",)
     trades_log: str = ""
+    seen_log: str = ""
     stats: bool = True
     definitions_timeout_s: float = 60.0
 
@@ -62,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
         redis_urls=settings.redis,
         definitions=definitions,
         trades_log=Path(settings.trades_log) if settings.trades_log else None,
+        seen_log=Path(settings.seen_log) if settings.seen_log else None,
         stats=settings.stats,
     )
     return asyncio.run(run(sandbox))

@@ -1,0 +1,135 @@
+"""One backtest: stored data through Nautilus' engine into a strategy, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from nautilus_trader.backtest.config import BacktestEngineConfig
+from nautilus_trader.backtest.engine import BacktestEngine
+from nautilus_trader.cache.config import CacheConfig
+from nautilus_trader.config import LoggingConfig
+from nautilus_trader.model.instruments import Instrument
+
+from penstock.errors import ConfigError, Terminal
+from strategies.backtest import venues
+from strategies.backtest.ledger import Ledger, Results
+from strategies.backtest.quality import Quality, noted
+from strategies.backtest.settings import RunFile, Simulation, configured
+from strategies.digest import Digest, digested
+from strategies.feed.dataset import Dataset
+from strategies.feed.loader import Account, Loader, Window
+
+_SAMPLES: Final = 1_500
+"""Points of time at which prices are kept for the page, over the whole window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What to run: `strategy` is the name of a folder of strategies/, `seen_log` where to note what it saw."""
+
+    strategy: str
+    settings: RunFile
+    config: Path
+    window: Window
+    source: str
+    seen_log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it. `window` is the time covered by data (UNIX ns), `digest` of all that the strategy saw and did,
+    `seen` how much of each kind, `refused` what the codec could not make objects of, by reason."""
+
+    strategy: str
+    parameters: dict[str, Any]
+    simulation: Simulation
+    source: str
+    window: Window
+    results: Results
+    account: Account
+    quality: list[Quality]
+    refused: dict[str, int]
+    digest: str
+    seen: dict[str, int]
+
+
+Progress = Callable[[int, int], None]
+"""Called with the time reached (UNIX ns) and how many objects there were so far."""
+
+
+def strategy_module(name: str) -> ModuleType:
+    """The config module of strategies/<name>/. Raises ConfigError where there is none."""
+    package = f"strategies.{name}"
+    if not name.isidentifier() or find_spec(package) is None or find_spec(f"{package}.config") is None:
+        raise ConfigError(f"STRATEGY is {name!r}, expected a folder of strategies/ with a config.py")
+    return import_module(f"{package}.config")
+
+
+def run(backtest: Backtest, progress: Progress) -> Outcome:
+    """Run it. Raises Terminal where there is no data in the window."""
+    module = strategy_module(backtest.strategy)
+    dataset = Dataset(backtest.source)
+    loader = Loader(dataset, backtest.settings.wanted, backtest.window)
+    parameters = configured(
+        module, [listing.id for listing in loader.listings], backtest.settings.strategy, backtest.config
+    )
+    simulation = backtest.settings.backtest
+    digest = Digest(backtest.seen_log)
+    engine = BacktestEngine(
+        BacktestEngineConfig(
+            trader_id="PENSTOCK-001",
+            logging=LoggingConfig(log_level="ERROR", log_colors=False),
+            cache=CacheConfig(tick_capacity=1_000),
+            run_analysis=False,
+        )
+    )
+    try:
+        with_books = {provider for provider in backtest.settings.wanted if "mbo" in loader.schemas(provider)}
+        venues.add(engine, loader.listings, simulation, with_books=with_books)
+        engine.add_strategy(digested(module.STRATEGY, digest)(parameters))
+        ledger = Ledger(loader.listings, _SAMPLES)
+        engine.kernel.msgbus.subscribe("events.order.*", ledger.on_event)
+        _feed(engine, loader, ledger, simulation, progress)
+        account = loader.account
+        covered = Window(account.first, account.last + 1)
+        return Outcome(
+            strategy=backtest.strategy,
+            parameters=parameters.dict(),
+            simulation=simulation,
+            source=backtest.source,
+            window=covered,
+            results=ledger.results(),
+            account=account,
+            quality=noted(dataset, loader.parts, covered),
+            refused=dict(loader.codec.refused),
+            digest=digest.total(),
+            seen=dict(digest.counts),
+        )
+    finally:
+        digest.close()
+        engine.dispose()
+
+
+def _feed(engine: BacktestEngine, loader: Loader, ledger: Ledger, simulation: Simulation, progress: Progress) -> None:
+    count = 0
+    for chunk in loader.chunks():
+        for index, made in enumerate(chunk):
+            if isinstance(made, Instrument):
+                chunk[index] = venues.charged(made, simulation)
+            else:
+                ledger.price(made)
+        # Chunks are in order and of several kinds: the engine's own checks look at the first element only.
+        engine.add_data(chunk, validate=False)
+        engine.run(streaming=True)
+        engine.clear_data()
+        count += len(chunk)
+        progress(chunk[-1].ts_init, count)
+    if not count:
+        raise Terminal("there is no data of these instruments between --from and --to")
+    engine.end()
