@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, UNDEF_STAT_QUANTITY, statistic, trade
+from penstock.dbn import ASK, BID, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, UNDEF_STAT_QUANTITY, statistic, trade_message
 from penstock.errors import PayloadError
 from penstock.lots import split
 from penstock.normalizing import Message, Output
@@ -28,13 +28,13 @@ _COUNTED: Final = 64  # taker orders whose trades may still come, the latest one
 
 
 class Ready(NamedTuple):
-    """A trade that was read and checked, not yet published; `parts` are its lots in u32 sizes."""
+    """A trade that was read and checked, not yet published."""
 
     id: str
     seq: int
     ts_event: int
     price: int
-    parts: list[int]
+    size: int
     side: bytes
     flags: int
     ts_recv: int
@@ -68,7 +68,8 @@ class TradeStream(Stream):
         if not 0 < len(item.i) <= _MAX_ID:
             raise PayloadError("shape", "i", item.i, f"an id of 1 to {_MAX_ID} characters")
         flags = F_PUBLISHER_SPECIFIC if item.BT or item.RPI else 0
-        return Ready(item.i, item.seq, ts_event, price, split(size), side_of(item.S), flags, ts_recv)
+        split(size)  # refused here where it has too many parts
+        return Ready(item.i, item.seq, ts_event, price, size, side_of(item.S), flags, ts_recv)
 
     def take(self, ready: Ready) -> list[Output]:
         """Publish the trade, one record for each part of its size, unless it is known."""
@@ -81,15 +82,18 @@ class TradeStream(Stream):
             self._floor = seen.pop(next(iter(seen)))
         seen[ready.id] = (ready.seq, ready.ts_event)
         publisher_id, number, sequence = self.publisher.publisher_id, self.known.id, self._sequence(ready)
-        last = len(ready.parts) - 1
-        records = [
-            trade(
-                publisher_id, number, ready.ts_event, ready.price, part, ready.side,
-                ready.flags | F_LAST if at == last else ready.flags, ready.ts_recv, sequence,
-            )
-            for at, part in enumerate(ready.parts)
-        ]  # fmt: skip
-        return [Message("TRADES", self.channel, b"".join(records))]
+        data = trade_message(
+            publisher_id,
+            number,
+            ready.ts_event,
+            ready.price,
+            ready.size,
+            ready.side,
+            ready.flags,
+            ready.ts_recv,
+            sequence,
+        )
+        return [Message("TRADES", self.channel, data)]
 
     def _sequence(self, ready: Ready) -> int:
         """An id that rises from trade to trade and is the same on both lanes: consumers tell trades apart by it.

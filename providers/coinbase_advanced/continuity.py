@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from enum import Enum
 from typing import Final
 
 LATE_FRAMES: Final = 256
 """How far a frame can be overtaken; one absurd number must not make everything after it look late."""
-
-MAX_HOLES: Final = 1024
-"""Holes remembered per product on the hot path; older ones count as lost for good."""
 
 
 class Arrival(Enum):
@@ -52,52 +48,3 @@ class Connection:
         self.expected = sequence_num + 1
         self.timestamp = timestamp
         return arrival
-
-
-class TradeIds:
-    """The trade ids of one product already published, as closed ranges in rising order.
-
-    With `history` ids below the first are new as well; without, they are what the venue replays at each subscription.
-    """
-
-    __slots__ = ("_history", "_ranges")
-
-    def __init__(self, *, history: bool) -> None:
-        self._history = history
-        self._ranges: list[list[int]] = []
-
-    @property
-    def next(self) -> int | None:
-        """The id that would continue without a hole; None before the first."""
-        return self._ranges[-1][1] + 1 if self._ranges else None
-
-    def add(self, trade_id: int) -> bool:
-        """Whether this trade is to be published; it then counts as published."""
-        ranges = self._ranges
-        if ranges and trade_id == ranges[-1][1] + 1:
-            ranges[-1][1] = trade_id
-            return True
-        if not ranges or trade_id > ranges[-1][1]:
-            ranges.append([trade_id, trade_id])
-            if len(ranges) > MAX_HOLES and not self._history:
-                ranges[0][1] = ranges.pop(1)[1]
-            return True
-        return self._fill(trade_id)
-
-    def _fill(self, trade_id: int) -> bool:
-        ranges = self._ranges
-        above = bisect_right(ranges, trade_id, key=_first)
-        if above == 0:
-            if not self._history:
-                return False
-        elif trade_id <= ranges[above - 1][1]:
-            return False
-        ranges.insert(above, [trade_id, trade_id])
-        for left in (above, above - 1):
-            if 0 <= left < len(ranges) - 1 and ranges[left][1] + 1 == ranges[left + 1][0]:
-                ranges[left][1] = ranges.pop(left + 1)[1]
-        return True
-
-
-def _first(ids: list[int]) -> int:
-    return ids[0]

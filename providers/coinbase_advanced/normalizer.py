@@ -18,6 +18,7 @@ from penstock.payloads import CONTROL, REST
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import from_iso8601
+from penstock.tradeids import TradeIds
 from providers.coinbase_advanced import readings, records
 from providers.coinbase_advanced.books import LiveBook, doubtful
 from providers.coinbase_advanced.catalogue import Catalogue
@@ -31,7 +32,7 @@ from providers.coinbase_advanced.channels import (
     SUBSCRIPTIONS,
     TICKER,
 )
-from providers.coinbase_advanced.continuity import Arrival, TradeIds
+from providers.coinbase_advanced.continuity import Arrival
 from providers.coinbase_advanced.definitions import instrument_id_of
 from providers.coinbase_advanced.losses import Losses
 from providers.coinbase_advanced.payloads import (
@@ -148,19 +149,19 @@ class Normalizer:
             return self._undefined("TRADES", channel, product, ts_recv, out)
         known = self._trades.get(product)
         if known is None:
-            known = self._trades[product] = TradeIds(history=self._archive)
-        if prints.snapshot and known.next is None and not self._archive:
+            known = self._trades[product] = TradeIds(archive=self._archive)
+        if prints.snapshot and known.last < 0 and not self._archive:
             # What traded before anybody listened is history; only where it ends is remembered.
             for entry in prints.trades[-1:]:
-                known.add(entry.trade_id)
+                known.admit(entry.trade_id)
             return None
         ids = self._publisher.publisher_id, instrument_id_of(self._publisher, product)
         for entry in prints.trades:
-            expected = known.next
-            if not known.add(entry.trade_id):
+            missing = known.admit(entry.trade_id)
+            if missing < 0:
                 continue
-            if expected is not None and entry.trade_id > expected:
-                gap = Gap("trade_id", expected, entry.trade_id)
+            if missing:
+                gap = Gap("trade_id", entry.trade_id - missing, entry.trade_id)
                 out.append(self._losses.gap("TRADES", channel, product, ts_recv, gap))
             out.append(Message("TRADES", channel, records.trades(*ids, entry, ts_recv)))
         return None

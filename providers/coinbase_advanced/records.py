@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.dbn import F_LAST, F_TOB, mbp_1, statistic, trade
-from penstock.lots import split
+from penstock.dbn import F_LAST, F_TOB, mbp_1, statistic, trade_message
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_advanced.readings import Print, Side, Statistic
 
@@ -17,19 +16,9 @@ _NEVER: Final = -(2**63)
 
 def trades(publisher_id: int, instrument_id: int, entry: Print, ts_recv: int) -> bytes:
     """The message of one trade: several records of one price and sequence where its size needs them."""
-    *before, last = split(entry.size)
-    data = trade(
-        publisher_id, instrument_id, entry.ts_event, entry.price, last, entry.side, F_LAST, ts_recv, entry.trade_id
+    return trade_message(
+        publisher_id, instrument_id, entry.ts_event, entry.price, entry.size, entry.side, 0, ts_recv, entry.trade_id
     )
-    if not before:
-        return data
-    return b"".join([
-        *(
-            trade(publisher_id, instrument_id, entry.ts_event, entry.price, size, entry.side, 0, ts_recv, entry.trade_id)
-            for size in before
-        ),
-        data,
-    ])  # fmt: skip
 
 
 def quote(publisher_id: int, instrument_id: int, bid: Side, ask: Side, ts_event: int, ts_recv: int) -> bytes:

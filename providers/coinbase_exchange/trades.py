@@ -10,12 +10,11 @@ import msgspec
 from penstock import dbn
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, split
 from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
+from penstock.tradeids import MAX_STEP, TradeIds
 from providers.coinbase_exchange.payloads import LastMatch, Match, RestTrade, decode
 from providers.coinbase_exchange.stream import Stream, Units, time_of
-from providers.coinbase_exchange.tradeids import MAX_STEP, TradeIds
 
 GRACE_NS: Final = NS_PER_S // 2
 """Heartbeats come each second on each connection; two of a product within this time are of two connections."""
@@ -49,6 +48,7 @@ class Trades(Stream):
         self.check(match.product_id)
         data = self._records(match, ts_recv)
         history = isinstance(match, LastMatch) and self.ids.last < 0 and not self.archive
+        self.ids.check(match.trade_id)
         missing = self.ids.admit(match.trade_id)
         if missing < 0 or history:
             return ()
@@ -93,10 +93,5 @@ class Trades(Stream):
         if not size:
             raise PayloadError("zero_size", "size", trade.size, "a size above zero")
         side = BID if trade.side == "sell" else ASK
-        parts = [size] if size <= MAX_SIZE else split(size)
-        flags = [0] * (len(parts) - 1) + [dbn.F_LAST]
         ids = self.publisher_id, self.instrument_id
-        return b"".join(
-            dbn.trade(*ids, ts_event, price, part, side, flag, ts_recv, trade.trade_id)
-            for part, flag in zip(parts, flags, strict=True)
-        )
+        return dbn.trade_message(*ids, ts_event, price, size, side, 0, ts_recv, trade.trade_id)

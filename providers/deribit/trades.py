@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, statistic, trade
+from penstock.dbn import ASK, BID, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, statistic, trade_message
 from penstock.errors import PayloadError
-from penstock.lots import split
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
+from penstock.tradeids import TradeIds
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
 from providers.deribit.numbers import present, price, size
@@ -18,8 +18,6 @@ from providers.deribit.payloads import Trade
 
 LONG_CLOSED: Final = 1
 SHORT_CLOSED: Final = 2
-
-_MAX_HOLES: Final = 4096
 
 
 class Ready(NamedTuple):
@@ -48,16 +46,7 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     ids = (item.combo_id, item.combo_trade_id, item.block_trade_id, item.block_rfq_id)
     flags = F_PUBLISHER_SPECIFIC if any(ids) and any(present(bytes(raw)) for raw in ids) else 0
     side = BID if item.direction == "buy" else ASK
-    *before, last = split(amount)
-    content = trade(publisher_id, known.id, ts_event, at, last, side, flags | F_LAST, ts_recv, item.trade_seq)
-    if before:
-        content = (
-            b"".join(
-                trade(publisher_id, known.id, ts_event, at, part, side, flags, ts_recv, item.trade_seq)
-                for part in before
-            )
-            + content
-        )
+    content = trade_message(publisher_id, known.id, ts_event, at, amount, side, flags, ts_recv, item.trade_seq)
     if item.liquidation is None:
         return Ready(item.trade_seq, ts_event, content, b"")
     forced = b"".join(
@@ -91,25 +80,16 @@ class TradeStream:
         self.source = source
         self._publisher = publisher
         self._channel = channel
-        self._archive = archive
-        self._last: int | None = None
-        # Unseen ranges below `_last`, (first, last) inclusive, ascending. Only the newest are kept.
-        self._holes: list[tuple[int, int]] = []
+        self._ids = TradeIds(archive=archive)
 
     def take(self, ready: Ready) -> list[Output]:
         """Publish the trade unless it is known."""
-        outputs: list[Output] = []
-        if self._last is None:
-            self._holes = [(0, ready.sequence - 1)] if self._archive and ready.sequence else []
-            self._last = ready.sequence
-        elif ready.sequence > self._last:
-            expected = self._last + 1
-            if ready.sequence > expected:
-                self._holes = [*self._holes[1 - _MAX_HOLES :], (expected, ready.sequence - 1)]
-                outputs.append(self.doubt(Gap("trade_seq", expected, ready.sequence), ready.ts_event))
-            self._last = ready.sequence
-        elif not self._fill(ready.sequence):
+        missing = self._ids.admit(ready.sequence)
+        if missing < 0:
             return []
+        outputs: list[Output] = []
+        if missing:
+            outputs.append(self.doubt(Gap("trade_seq", ready.sequence - missing, ready.sequence), ready.ts_event))
         outputs.append(Message("TRADES", self._channel, ready.content))
         if ready.forced:
             outputs.append(Message("STATISTICS", self._channel, ready.forced))
@@ -118,15 +98,3 @@ class TradeStream:
     def doubt(self, marker: Gap, ts_event: int) -> Message:
         """Declare that trades may be missing."""
         return gap(self._publisher, self.known.id, "TRADES", self._channel, marker, ts_event)
-
-    def _fill(self, sequence: int) -> bool:
-        """Take `sequence` out of the hole it lies in; False where it lies in none."""
-        for i in range(len(self._holes) - 1, -1, -1):
-            first, last = self._holes[i]
-            if first <= sequence <= last:
-                rest = [(first, sequence - 1), (sequence + 1, last)]
-                self._holes[i : i + 1] = [hole for hole in rest if hole[0] <= hole[1]]
-                return True
-            if sequence > last:
-                return False
-        return False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from penstock.dbn import ASK, BID, F_LAST, trade
+from penstock.dbn import ASK, BID, trade_message
 from penstock.errors import PayloadError
-from penstock.lots import split
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
+from penstock.tradeids import TradeIds
 from providers.kraken.definitions import Known
 from providers.kraken.events import gap
 from providers.kraken.numbers import price, size
@@ -20,7 +20,6 @@ RESYNC_SPACING_NS: Final = 2 * NS_PER_S
 """A channel asks for its last 50 trades at most this often, of receive time."""
 
 _SIDES: Final = {"buy": BID, "sell": ASK}
-_MAX_HOLES: Final = 4096
 
 
 class Ready(NamedTuple):
@@ -41,15 +40,7 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
         raise PayloadError("zero_price", "price", at, "a price above 0")
     if not quantity:
         raise PayloadError("number_range", "qty", quantity, "a quantity above 0")
-    parts = split(quantity)
-    last = len(parts) - 1
-    content = b"".join(
-        trade(
-            publisher_id, known.id, item.ts_event, at, part, side, F_LAST if i == last else 0, ts_recv,
-            item.trade_id or 0,
-        )
-        for i, part in enumerate(parts)
-    )  # fmt: skip
+    content = trade_message(publisher_id, known.id, item.ts_event, at, quantity, side, 0, ts_recv, item.trade_id or 0)
     return Ready(item.trade_id, item.ts_event, content)
 
 
@@ -66,27 +57,26 @@ class TradeStream:
         self._publisher = publisher
         self._channel = channel
         self._archive = archive
-        self._last: int | None = None
-        # Unseen ranges below `_last`, (first, last) inclusive, ascending. Only the newest are kept.
-        self._holes: list[tuple[int, int]] = []
+        self._ids = TradeIds(archive=archive)
         self._ask_again_at = 0
 
     def take(self, ready: list[Ready], ts_recv: int, *, snapshot: bool) -> list[Output]:
         """Publish those of a message, ascending by id, that are not known."""
-        if snapshot and self._last is None and not self._archive:
-            self._last = ready[-1].trade_id if ready else None
+        if snapshot and self._ids.last < 0 and not self._archive:
+            for item in ready[-1:]:
+                if item.trade_id is not None:
+                    self._ids.admit(item.trade_id)
             return []
         outputs: list[Output] = []
         holed = False
         for item in ready:
-            marker = None
             if item.trade_id is not None:
-                known, marker = self._place(item.trade_id)
-                if known:
+                missing = self._ids.admit(item.trade_id)
+                if missing < 0:
                     continue
-            if marker is not None:
-                holed = True
-                outputs.append(self.doubt(marker, item.ts_event))
+                if missing:
+                    holed = True
+                    outputs.append(self.doubt(Gap("trade_id", item.trade_id - missing, item.trade_id), item.ts_event))
             outputs.append(Message("TRADES", self._channel, item.content))
         return outputs + self.ask(ts_recv) if holed else outputs
 
@@ -100,29 +90,3 @@ class TradeStream:
             return []
         self._ask_again_at = ts_recv + RESYNC_SPACING_NS
         return [Resync(self._channel)]
-
-    def _place(self, trade_id: int) -> tuple[bool, Gap | None]:
-        """Whether a trade is known already, and the hole that shows before it."""
-        if self._last is None:
-            self._holes = [(0, trade_id - 1)] if self._archive and trade_id else []
-            self._last = trade_id
-            return False, None
-        if trade_id <= self._last:
-            return not self._fill(trade_id), None
-        expected, self._last = self._last + 1, trade_id
-        if trade_id == expected:
-            return False, None
-        self._holes = [*self._holes[1 - _MAX_HOLES :], (expected, trade_id - 1)]
-        return False, Gap("trade_id", expected, trade_id)
-
-    def _fill(self, trade_id: int) -> bool:
-        """Take `trade_id` out of the hole it lies in; False where it lies in none."""
-        for i in range(len(self._holes) - 1, -1, -1):
-            first, last = self._holes[i]
-            if first <= trade_id <= last:
-                rest = [(first, trade_id - 1), (trade_id + 1, last)]
-                self._holes[i : i + 1] = [hole for hole in rest if hole[0] <= hole[1]]
-                return True
-            if trade_id > last:
-                return False
-        return False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from penstock.dbn import ASK, BID, F_LAST, F_PUBLISHER_SPECIFIC, trade
+from penstock.dbn import ASK, BID, F_PUBLISHER_SPECIFIC, trade_message
 from penstock.errors import PayloadError
-from penstock.lots import fixed, lots, split
+from penstock.lots import fixed, lots
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
+from penstock.tradeids import TradeIds
 from providers.okx.definitions import Known
 from providers.okx.events import gap
 from providers.okx.payloads import Trade
@@ -18,13 +19,11 @@ from providers.okx.payloads import Trade
 ENHANCED: Final = "1"
 """The `source` of matches with orders of the Enhanced Liquidity Program (since 2026-07 Retail Price Improvement)."""
 
-_MAX_HOLES: Final = 4096
-
 
 class Ready(NamedTuple):
-    """A trade that was read and checked, not yet published: it covers the ids `first` to `last`."""
+    """A trade that was read and checked, not yet published: it sums up the `matches` up to `last`."""
 
-    first: int
+    matches: int
     last: int
     ts_event: int
     content: bytes
@@ -43,14 +42,12 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
         raise PayloadError("zero_price", "px", item.px, "a price above 0")
     if not amount:
         raise PayloadError("number_range", "sz", item.sz, "a size above 0")
-    if (first := last - int(item.count) + 1) < 0:
+    if (count := int(item.count)) > last + 1:
         raise PayloadError("number_range", "count", item.count, f"at most tradeId {last}")
     side = BID if item.side == "buy" else ASK
     flags = F_PUBLISHER_SPECIFIC if item.source == ENHANCED else 0
-    *before, rest = split(amount)
-    parts = [trade(publisher_id, known.id, ts_event, at, part, side, flags, ts_recv, last) for part in before]
-    parts.append(trade(publisher_id, known.id, ts_event, at, rest, side, flags | F_LAST, ts_recv, last))
-    return Ready(first, last, ts_event, b"".join(parts))
+    content = trade_message(publisher_id, known.id, ts_event, at, amount, side, flags, ts_recv, last)
+    return Ready(count, last, ts_event, content)
 
 
 class TradeStream:
@@ -68,41 +65,20 @@ class TradeStream:
         self._publisher = publisher
         self._channel = channel
         self._history_until = history_until
-        self._last: int | None = None
-        # Unseen ranges below `_last`, (first, last) inclusive, ascending. Only the newest are kept.
-        self._holes: list[tuple[int, int]] = []
+        self._ids = TradeIds(archive=history_until is None)
 
     def take(self, ready: Ready) -> list[Output]:
         """Publish the trade unless it is known."""
-        outputs: list[Output] = []
-        if self._last is None:
-            self._last = ready.last
-            if self._history_until is None:
-                self._holes = [(0, ready.first - 1)] if ready.first else []
-            elif ready.ts_event <= self._history_until:
-                return []
-        elif ready.last > self._last:
-            expected = self._last + 1
-            if ready.first > expected:
-                self._holes = [*self._holes[1 - _MAX_HOLES :], (expected, ready.first - 1)]
-                outputs.append(self.doubt(Gap("trade_id", expected, ready.last), ready.ts_event))
-            self._last = ready.last
-        elif not self._fill(ready):
+        first = self._ids.last < 0
+        missing = self._ids.admit(ready.last, ready.matches)
+        if missing < 0 or (first and self._history_until is not None and ready.ts_event <= self._history_until):
             return []
+        outputs: list[Output] = []
+        if missing:
+            expected = ready.last - ready.matches + 1 - missing
+            outputs.append(self.doubt(Gap("trade_id", expected, ready.last), ready.ts_event))
         return [*outputs, Message("TRADES", self._channel, ready.content)]
 
     def doubt(self, marker: Gap, ts_event: int) -> Message:
         """Declare that trades may be missing."""
         return gap(self._publisher, self.known.id, "TRADES", self._channel, marker, ts_event)
-
-    def _fill(self, ready: Ready) -> bool:
-        """Take the trade out of the hole that its last id lies in; False where it lies in none."""
-        for i in range(len(self._holes) - 1, -1, -1):
-            first, last = self._holes[i]
-            if first <= ready.last <= last:
-                rest = [(first, ready.first - 1), (ready.last + 1, last)]
-                self._holes[i : i + 1] = [hole for hole in rest if hole[0] <= hole[1]]
-                return True
-            if ready.last > last:
-                return False
-        return False

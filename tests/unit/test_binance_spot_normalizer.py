@@ -17,9 +17,9 @@ from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT, Envelope
+from penstock.tradeids import MAX_STEP
 from providers.binance_spot.definitions import lot_of
 from providers.binance_spot.normalizer import Normalizer
-from providers.binance_spot.trades import MAX_RANGES, MAX_STEP, TradeIds
 from tests.unit.binance_spot_frames import (
     DEPTH,
     E0,
@@ -127,15 +127,6 @@ def test_live_publishes_no_trade_twice_and_hides_no_hole(ids: list[int]) -> None
     declared = {number for gap in gaps(outputs) for number in range(gap.expected, gap.got)}
     assert declared | set(published) >= set(range(ids[0], max(ids) + 1))
     assert all(gap.expected not in ids[: ids.index(gap.got)] for gap in gaps(outputs))
-
-
-def test_trade_ids_take_bounded_memory() -> None:
-    """Ten thousand holes are kept as a thousand: the oldest count as seen."""
-    ids = TradeIds(archive=True)
-    for number in range(0, 20_000, 2):
-        ids.admit(number)
-    assert len(ids._starts) == len(ids._ends) == MAX_RANGES
-    assert (ids.admit(1), ids.admit(19_997), ids.admit(19_997)) == (-1, 0, -1)
 
 
 def test_aggregate_trades_are_trades_with_ids_of_their_own() -> None:

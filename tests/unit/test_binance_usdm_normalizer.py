@@ -15,10 +15,10 @@ from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
 from penstock.normalizing import Resync
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_HEARTBEAT
+from penstock.tradeids import MAX_STEP
 from providers.binance_usdm.normalizer import Normalizer
 from providers.binance_usdm.offline import offline
 from providers.binance_usdm.payloads import channel_of, event_time, merge_key
-from providers.binance_usdm.trades import MAX_RANGES, MAX_STEP, TradeIds
 from tests.unit.binance_usdm_frames import (
     CONTRACT,
     DEPTH,
@@ -147,15 +147,6 @@ def test_live_publishes_no_trade_twice_and_hides_no_hole(ids: list[int]) -> None
     assert published(outputs) == list(dict.fromkeys(number for number in ids if number >= ids[0]))
     declared = {number for gap in gaps(outputs) for number in range(gap.expected, gap.got)}
     assert declared | set(published(outputs)) >= set(range(ids[0], max(ids) + 1))
-
-
-def test_trade_ids_take_bounded_memory() -> None:
-    """Ten thousand holes are kept as a thousand: the oldest count as seen."""
-    ids = TradeIds(archive=True)
-    for number in range(0, 20_000, 2):
-        ids.admit(number)
-    assert len(ids._starts) == len(ids._ends) == MAX_RANGES
-    assert (ids.admit(1), ids.admit(19_997), ids.admit(19_997)) == (-1, 0, -1)
 
 
 @pytest.mark.parametrize(

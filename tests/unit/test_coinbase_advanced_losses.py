@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from penstock.dbn import F_MAYBE_BAD_BOOK, records
 from penstock.errors import PayloadError
 from penstock.normalizing import Message, Resync
-from providers.coinbase_advanced.continuity import TradeIds
 from tests.unit.coinbase_advanced_frames import (
     SNAPSHOT,
     TRADE,
@@ -112,17 +111,6 @@ def test_losses_are_declared_and_books_are_right_after_a_resync(faults, repair_a
     assert sum(book.values()) == int(sum(Decimal(q) for _, _, q in levels) * 10**8) + 10**8
 
 
-@given(ids=st.lists(st.integers(1, 60), max_size=80), history=st.booleans())
-def test_trade_ids_are_new_once(ids, history):
-    """Each id is new exactly once; without history, never below the first."""
-    known, published = TradeIds(history=history), set()
-    for number in ids:
-        expected = number not in published and (history or not published or number > min(published))
-        assert known.add(number) == expected
-        published |= {number} if expected else set()
-        assert known.next == max(published) + 1
-
-
 def test_one_absurd_frame_does_not_deafen():
     """After a number and a time from far ahead the true frames are a jump and then in order again, not late forever."""
     normalizer = ready()
@@ -132,16 +120,6 @@ def test_one_absurd_frame_does_not_deafen():
     assert gaps(normalizer.normalize(envelope(absurd)))
     assert gaps(normalizer.normalize(envelope(frames[1])))
     assert not gaps(normalizer.normalize(envelope(frames[2])))
-
-
-def test_trade_ids_hold_bounded_memory():
-    """Of a million holes the newest are remembered; what fills an older one comes too late."""
-    known = TradeIds(history=False)
-    for number in range(0, 20_000, 2):
-        known.add(number)
-    assert len(known._ranges) == 1024
-    assert known.add(19_997)
-    assert not known.add(1)
 
 
 def mangle(payload: bytes, source: random.Random) -> bytes:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from penstock.errors import PayloadError
-from providers.coinbase_exchange.tradeids import MAX_STEP, TradeIds
+from penstock.tradeids import MAX_STEP
 from tests.contract import naive
 from tests.unit.coinbase_exchange_frames import T0, Feed, data, gaps, resyncs, trade_ids
 
@@ -131,44 +129,3 @@ def test_an_absurd_first_id_is_forgotten():
         outputs += feed.heartbeat(7 + number)
     assert gaps(outputs) == [(CHANNEL, "id_jump")]
     assert trade_ids(feed.match(11)) == [11]
-
-
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=80), st.booleans())
-def test_ids_against_a_set(numbers: list[int], archive: bool):
-    """Each id is new once; what is missing is what lies between the highest and the next one."""
-    ids, seen = TradeIds(archive=archive), set[int]()
-    for number in numbers:
-        answer = ids.admit(number)
-        if number in seen or (seen and not archive and number < min(seen)):
-            assert answer == -1
-            continue
-        if seen and number > max(seen):
-            assert answer == number - max(seen) - 1
-        else:
-            assert answer == 0
-        seen.add(number)
-    assert ids.last == max(seen)
-
-
-@given(st.lists(st.tuples(st.sampled_from(("trade", "owe", "fill")), st.integers(0, 40)), max_size=60))
-def test_every_id_between_the_first_and_the_last_comes_once(steps: list[tuple[str, int]]):
-    """Whatever comes in whatever order: nothing is new twice, and holes can always be filled."""
-    ids, new = TradeIds(archive=False), list[int]()
-    for kind, number in steps:
-        if kind == "owe":
-            ids.owe(number)
-        elif (kind == "trade" and ids.admit(number) >= 0) or (kind == "fill" and ids.fills(number)):
-            new.append(number)
-    assert len(new) == len(set(new))
-    before = list(new)
-    filled = [number for number in range(ids.last + 1) if ids.fills(number)]
-    assert not set(filled) & set(before)
-    assert not [number for number in range(ids.last + 1) if ids.fills(number)]
-
-
-def test_ranges_are_bounded():
-    ids = TradeIds(archive=True)
-    for number in range(0, 10_000, 2):
-        ids.admit(number)
-    assert ids.last == 9998
-    assert len(ids._starts) <= 1024
