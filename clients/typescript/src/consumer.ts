@@ -107,6 +107,11 @@ export class Consumer {
       const text = `stale epoch: ${batch.epoch} is below ${this.#epoch.number}`;
       throw new ConnectError(text, Code.FailedPrecondition);
     }
+    let before = 0n;
+    for (const envelope of batch.envelopes) {
+      check(envelope, before);
+      before = envelope.sequence;
+    }
   }
 
   #begin(number: bigint): Epoch {
@@ -122,13 +127,7 @@ export class Consumer {
 
   /** Take what is new of a batch, write it, and only then count it as done. */
   async #consume(epoch: Epoch, envelopes: readonly Envelope[]): Promise<void> {
-    let before = 0n;
-    const fresh: Envelope[] = [];
-    for (const envelope of envelopes) {
-      check(envelope, before);
-      before = envelope.sequence;
-      if (this.#isNew(epoch, envelope)) fresh.push(envelope);
-    }
+    const fresh = envelopes.filter((envelope) => this.#isNew(epoch, envelope));
     const reached = epoch.continuity.last;
     if (fresh.length > 0) await this.setup.write(epoch.number, fresh);
     if (reached > epoch.done) epoch.done = reached;
@@ -155,7 +154,7 @@ export class Consumer {
 
   /** A heartbeat names what is alive: the only list of channels that a consumer which came late has. */
   #alive(epoch: Epoch, envelope: Envelope): void {
-    for (const channel of Object.values(alive(envelope)).flat()) {
+    for (const channel of alive(envelope)) {
       if (!this.#hasState(channel)) continue;
       epoch.channels.add(channel);
       if (epoch.ignorant) epoch.lost.add(channel);
@@ -174,7 +173,8 @@ function acknowledgement(epoch: Epoch): Response {
   return create(PushResponseSchema, { ackedSequence: epoch.done, resyncChannels });
 }
 
-/** raw.proto's rules for the envelopes of a batch, which it leaves to the consumer that reads them anyway. */
+/** raw.proto's rules for the envelopes of a batch, which it leaves to the consumer that reads them anyway. All of them
+ * are checked before any is taken, so a refused batch has changed nothing. */
 function check(envelope: Envelope, before: bigint): void {
   const { sequence, tsRecv, kind, channel } = envelope;
   // An enum of proto3 is open: it may hold a number that this program's raw.proto does not name.
@@ -183,6 +183,8 @@ function check(envelope: Envelope, before: bigint): void {
     const text = `envelope ${sequence} after ${before}: ts_recv ${tsRecv}, kind ${kind}, channel ${channel.slice(0, 40)}`;
     throw new ConnectError(text, Code.InvalidArgument);
   }
+  if (kind === Kind.DROPPED) dropped(envelope);
+  if (kind === Kind.HEARTBEAT) alive(envelope);
 }
 
 /** The payload of a KIND_DROPPED envelope. */
@@ -192,11 +194,13 @@ function dropped(envelope: Envelope): Range {
   return { first: BigInt(first as number), last: BigInt(last as number), count: BigInt(count as number) };
 }
 
-/** The payload of a KIND_HEARTBEAT envelope: the channels of each connection that is alive. */
-function alive(envelope: Envelope): Record<string, string[]> {
-  const { connections } = payload(envelope) as { connections?: Record<string, string[]> };
-  if (typeof connections !== "object") throw unreadable(envelope);
-  return connections;
+/** The payload of a KIND_HEARTBEAT envelope: the channels of all connections that are alive. */
+function alive(envelope: Envelope): string[] {
+  const { connections } = payload(envelope) as { connections?: unknown };
+  const lists = typeof connections === "object" && connections !== null ? Object.values(connections) : [undefined];
+  const channels = lists.flat() as unknown[];
+  if (!channels.every((channel) => typeof channel === "string")) throw unreadable(envelope);
+  return channels;
 }
 
 function payload(envelope: Envelope): object {

@@ -83,7 +83,11 @@ async function main(): Promise<void> {
     readMaxBytes: MAX_MESSAGE_BYTES,
   });
   const sessions = new Set<http2.ServerHttp2Session>();
-  const server = http2.createServer(handler);
+  const server = http2.createServer((request, response) => {
+    // gRPC names a Unix socket by its escaped path, of which Connect cannot make the URL it wants; nothing reads it.
+    request.headers[":authority"] = "localhost";
+    handler(request, response);
+  });
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
@@ -104,8 +108,11 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stop());
 }
 
-// A reader that goes away (head, a closed terminal) is the end of the work, not an error.
-process.stdout.on("error", () => process.exit(0));
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // A reader that goes away (head, a closed terminal) is the end of the work; a full disk is not.
+  if (error.code !== "EPIPE") log("write_failed", { reason: error.message });
+  process.exit(error.code === "EPIPE" ? 0 : 1);
+});
 
 try {
   await main();
