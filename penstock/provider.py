@@ -67,6 +67,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `stale_after_s`: a connection without data for this long is probed and, where the venue is ahead, declared lost.
     `heartbeat_s`: on every live connection the venue sends a frame at least this often, whatever the market does; one
     without any is declared lost within `stale_after_s` (0: no such promise, or not within `stale_after_s`).
+    `ping_s`: a WebSocket ping is sent this often, whatever comes, where the venue asks for it (0: on silence alone).
     `definitions_s`: how often the instrument lists are asked for again; large ones cost a venue's budget and our storage.
     `max_connection_s`: the venue closes connections of this age (0: never); the manager rotates before.
     `credentials`: environment names that must all be set for an authenticated session; empty where none exists.
@@ -84,6 +85,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[ChannelRule, ...]
     stale_after_s: float = 6.0
     heartbeat_s: float = 0.0
+    ping_s: float = 0.0
     definitions_s: float = 60.0
     max_connection_s: float = 0.0
     credentials: tuple[str, ...] = ()

@@ -44,8 +44,6 @@ def refusal(request: Request | None) -> str:
 def acknowledge(text: str) -> list[str]:
     """What the venue answers to a client's frame, everything granted: for replaying a recording."""
     request = read(text)
-    if request is not None and request.event == "ping":
-        return [wire.PONG]
     if request is None or (reason := refusal(request)):
         return [wire.error(reason if request is not None else "Json Error")]
     products = request.product_ids if request.feed != HEARTBEAT else [""]

@@ -26,13 +26,9 @@ FEEDS: Final = ("trade", "book", "ticker")
 PRODUCTS_PER_REQUEST: Final = 50
 """The venue names no limit of products in a request."""
 
-PING_NS: Final = 30 * NS_PER_S
-"""A connection is kept "by a ping request at least every 60 seconds"; half of that leaves room for one that is lost."""
-
 PATIENCE_NS: Final = 10 * NS_PER_S
 """How long an answer is waited for: recorded ones came within a tenth of a second."""
 
-_PING: Final = '{"event":"ping"}'
 _CONTROL: Final = msgspec.json.Decoder(Control)
 
 _Wish = Literal["subscribe", "unsubscribe"]
@@ -50,7 +46,6 @@ class _Connection:
     """What one open connection waits for, by channel. `split`: an error made the products be asked for one by one."""
 
     now: int
-    ping_at: int
     waiting: dict[str, _Waiting] = field(default_factory=dict)
     split: bool = False
 
@@ -77,7 +72,7 @@ class Session:
 
     def opened(self, plan: Plan, now_ns: int) -> Sequence[Action]:
         """Subscribe, the heartbeat first."""
-        state = self._connections[plan] = _Connection(now_ns, now_ns + PING_NS)
+        state = self._connections[plan] = _Connection(now_ns)
         actions: list[Action] = []
         for kind in dict.fromkeys(channel.partition(".")[0] for channel in plan.channels):
             mine = [channel for channel in plan.channels if channel.partition(".")[0] == kind]
@@ -124,21 +119,18 @@ class Session:
         return [_ask(state, "unsubscribe", (channel,))]
 
     def tick(self, plan: Plan, now_ns: int) -> Sequence[Action]:
-        """A ping now and then. A request without an answer is given up, so that the next one can be made."""
+        """A request without an answer is given up, so that the next one can be made."""
         state = self._connections.get(plan)
         if state is None:
             return ()
         state.now = now_ns
         for channel in [name for name, waiting in state.waiting.items() if now_ns - waiting.since >= PATIENCE_NS]:
             del state.waiting[channel]
-        if now_ns < state.ping_at:
-            return ()
-        state.ping_at = now_ns + PING_NS
-        return [Send(_PING)]
+        return ()
 
-    def probe(self, plan: Plan) -> Request | None:
+    def probe(self, plan: Plan, channel: str = "") -> Request | None:
         """The last trades over REST: heartbeats prove the connection only."""
-        trades = [name for name in plan.channels if name.startswith("trade.")]
+        trades = [name for name in plan.channels if name.startswith("trade.") and channel in {"", name}]
         if not trades:
             return None
         turn = self._probed[plan] = self._probed.get(plan, -1) + 1
@@ -172,7 +164,7 @@ class Session:
     def _refused(state: _Connection, message: str) -> Sequence[Action]:
         """An error names neither request nor product. While subscriptions wait it is taken to be an answer to one of them:
         those not granted yet are asked for one by one, so that a wrong name does not cost the others of its request.
-        Else, as where the venue does not know our ping, it changes nothing."""
+        Else it changes nothing."""
         wanted = [channel for channel in state.waiting if _awaits(state, channel, "subscribe")]
         if not wanted:
             state.waiting.clear()

@@ -81,9 +81,7 @@ class Simulator(Venue):
 
     async def on_text(self, connection: Connection, text: str) -> None:
         request = requests.read(text)
-        if request is not None and request.event == "ping":
-            connection.send(wire.PONG)
-        elif request is None or (reason := requests.refusal(request)):
+        if request is None or (reason := requests.refusal(request)):
             connection.send(wire.error(reason if request is not None else "Json Error"))
         elif request.feed == HEARTBEAT:
             self._one(connection, request, "")

@@ -11,7 +11,6 @@ import msgspec
 from simulator.market import ONE, Fill, LevelChange, Listing, Statistics, decimal
 
 INFO: Final = '{"event":"info","version":1}'
-PONG: Final = '{"event":"pong"}'
 
 LIQUIDATED_EVERY: Final = 50
 """One in so many of the simulated trades is a liquidation."""

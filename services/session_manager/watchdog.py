@@ -58,6 +58,7 @@ class Watchdog:
         self._traffic = traffic
         self._stale_s = info.stale_after_s
         self._heartbeat_s = info.heartbeat_s
+        self._ping_s = info.ping_s
         self._tick_s = min(_LONGEST_TICK_S, self._stale_s * _TICK)
         self._life = Liveness(clock.monotonic_s())
         self._bodies: dict[str, bytes] = {}
@@ -76,15 +77,16 @@ class Watchdog:
         return not self._suspect and self._life.quiet_s < self._stale_s * _PROBE
 
     async def watch(self, socket: WebSocket) -> None:
-        """Ping a silent peer, and give it up when it stays silent."""
-        pinged_s = 0.0
+        """Ping a silent peer, and give it up when it stays silent; ping any peer that wants to be."""
+        pinged_s = clock.monotonic_s()
         while True:
             await asyncio.sleep(self._tick_s)
             now_s = clock.monotonic_s()
             self._life.observe(now_s, socket.beats, self._traffic.frames, self._traffic.data)
             if self._life.quiet_s >= self._stale_s * _DEAD:
                 raise self._stale("silent: no frame and no pong")
-            if self._life.quiet_s >= self._stale_s * _PING and now_s - pinged_s >= self._stale_s * _PING:
+            silent = self._life.quiet_s >= self._stale_s * _PING and now_s - pinged_s >= self._stale_s * _PING
+            if silent or (self._ping_s and now_s - pinged_s >= self._ping_s):
                 pinged_s = now_s
                 try:
                     async with asyncio.timeout(self._stale_s * _PING):

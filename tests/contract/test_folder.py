@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import providers
 from penstock.channels import SCHEMAS, Channel
 from penstock.drift import Drift
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, PayloadError
 from penstock.payloads import CONTROL
 from penstock.provider import Endpoints
 from penstock.raw.v1.raw_pb2 import KIND_FRAME
@@ -104,10 +105,10 @@ async def test_the_simulated_venue_has_no_unknown_words(provider: str, venue_loo
 def test_many_symbols_are_sharded_within_half_the_limits(provider: str):
     """A thousand instruments: every channel on exactly one connection, none with more than half of what is allowed."""
     info = providers.info(provider)
-    model = next((symbol for symbol in info.symbols if "BTC" in symbol), None)
+    model = next(((symbol, name) for symbol in info.symbols for name in ("BTC", "XBT") if name in symbol), None)
     if model is None:
         pytest.skip("its symbols are not made of an asset's name")
-    symbols = [model.replace("BTC", f"T{number}X") for number in range(MANY)]
+    symbols = [model[0].replace(model[1], f"T{number}X") for number in range(MANY)]
     try:
         session = providers.session_class(provider)(info, info.endpoints, symbols, None)
     except ConfigError:
@@ -120,6 +121,21 @@ def test_many_symbols_are_sharded_within_half_the_limits(provider: str):
     assert not {channel for channel in repeated if info.schema_of(channel) != "SYSTEM"}
     named = "\n".join(channels).upper()
     assert all(f"T{number}X" in named for number in range(MANY))
+
+
+@ALL
+def test_any_channel_can_be_asked_about(provider: str):
+    """A probe of the plan, or of one of its channels: a request on `rest/probe/<that channel>`, or none."""
+    info = providers.info(provider)
+    session = providers.session_class(provider)(info, info.endpoints, info.symbols, None)
+    for plan in session.plans():
+        whole = session.probe(plan)
+        assert whole is None or whole.channel.startswith("rest/probe/")
+        for channel in plan.channels:
+            request = session.probe(plan, channel)
+            assert request is None or request.channel == f"rest/probe/{channel}"
+            with suppress(PayloadError):
+                assert session.behind(channel, b"{}", b"not JSON") is False, "what cannot be read proves nothing"
 
 
 @ALL
