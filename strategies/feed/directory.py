@@ -1,6 +1,7 @@
 """What a late joiner reads from Redis keys: definitions, where an instrument's channels are, stored book images.
 
-In a cluster a key is on one node: any other says which one (MOVED), and that one is asked.
+In a cluster a key is on one node: any other says which one (MOVED), and that one is asked. The node that was asked first
+names the others, for the day it is gone itself.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any, Final
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import MovedError, RedisError, ResponseError
 
 from penstock.channels import decode, encode
 from penstock.clock import monotonic_s
 from penstock.errors import ConnectionLost, Terminal
 from penstock.telemetry import logger
-from strategies.feed.reader import Node, nodes
+from strategies.feed.reader import Node, cluster_nodes, nodes
 
 _TIMEOUT_S: Final = 1.0
 _POLL_S: Final = 0.05
@@ -36,6 +37,7 @@ class Directory:
         self._home = where[0]
         self._clients = {node[:2]: _client(node) for node in where}
         self._turn = 0
+        self._nodes_known = False
         self._silent = ""
 
     async def close(self) -> None:
@@ -102,13 +104,28 @@ class Directory:
     async def _ask(self, *command: str) -> Any:
         clients = list(self._clients.values())
         for _ in clients:
+            client = clients[self._turn % len(clients)]
             try:
                 async with asyncio.timeout(_TIMEOUT_S):
-                    return await self._follow(clients[self._turn % len(clients)], command)
+                    if not self._nodes_known:
+                        await self._learn(client)
+                    return await self._follow(client, command)
             except (RedisError, OSError, TimeoutError) as error:
                 self._turn += 1
+                self._nodes_known = False
                 why = str(error) or type(error).__name__
         raise ConnectionLost(f"no Redis node answers {command[0]}: {why}")
+
+    async def _learn(self, client: Any) -> None:
+        # Two words, as redis-py would parse the answer to "CLUSTER NODES" in its own way.
+        try:
+            known = await client.execute_command("CLUSTER", "NODES")
+        except ResponseError:
+            known = b""  # a single server, or a user who may not ask
+        asked = self._home._replace(host=client.get_connection_kwargs()["host"])
+        for node in cluster_nodes(known.decode("ascii", "replace"), asked):
+            self._owner(node.host, node.port)
+        self._nodes_known = True
 
     async def _follow(self, client: Any, command: tuple[str, ...]) -> Any:
         for _ in range(_HOPS):
