@@ -173,7 +173,7 @@ async def test_typescript_reads_what_python_reads(program: Path, tmp_path: Path)
             async with session_manager(tmp_path, urls, hot, cold) as manager:
                 await manager.wait_event("session_connected", 20)
                 seen = len(node.envelopes)
-                await until(lambda seen=seen: len(node.envelopes) > seen + 400, "envelopes", 20)
+                await until(lambda seen=seen: len(node.envelopes) > seen + 150, "envelopes", 20)
             assert (manager.exits, manager.events[-1]["event"]) == ([0], "stopped")
             assert manager.events[-1]["hot_held"] == 0, f"epoch {epoch}: not everything was acknowledged"
             python.known = 0
@@ -195,10 +195,10 @@ async def test_a_killed_consumer_comes_back_and_asks_for_its_books(program: Path
         session_manager(tmp_path, urls, hot, cold) as manager,
     ):
         async with Node(program, hot) as first:
-            await until(lambda: len(first.envelopes) > 300, "envelopes", 20)
+            await until(lambda: len(first.envelopes) > 150, "envelopes", 20)
             await first.kill()
         began = len(python.received)
-        await until(lambda: len(python.received) > began + 200, "others go on")
+        await until(lambda: len(python.received) > began + 100, "others go on")
         async with Node(program, hot, "--state", "book.") as second:
             resync = await manager.wait_event("resync_requested", 10)
             books = [line["channel"] for line in second.envelopes if line["channel"].startswith("book.")]
