@@ -273,12 +273,23 @@ class VenueLoop:
             await self.venue.on_open(connection)
         self._act(client, client.session.opened(plan, self.now))
 
-    def _lost(self, client: Client, reason: str) -> None:
+    async def rotate(self) -> None:
+        """Replace every connection as planned: its successor is subscribed first, and both bring the same for two
+        seconds."""
+        for before in list(self.clients):
+            await self._open(before.plan)
+            after = self.clients[-1]
+            await self.until(lambda after=after: after.ready, 20)  # type: ignore[misc]
+            await self.run(2)
+            self._lost(before, "rotated", reopen=False)
+
+    def _lost(self, client: Client, reason: str, *, reopen: bool = True) -> None:
         self.clients.remove(client)
         if client.connection is not None and client.connection.number in self.venue.connections:
             self.venue._close(client.connection)
         self._envelope(client.number, "session", KIND_DISCONNECTED, json.dumps({"reason": reason}).encode())
-        self._reopen.append((self.now + _RECONNECT_NS, client.plan))
+        if reopen:
+            self._reopen.append((self.now + _RECONNECT_NS, client.plan))
         older = self._before[client.plan][1] if client.plan in self._before else {}
         self._before[client.plan] = client.session, older | client.last
 
@@ -349,9 +360,12 @@ class VenueLoop:
             if channel.startswith(REST):
                 self._pending += [(self.now + _RTT_NS, None, request) for request in self._session().definitions()]
                 continue
-            for client in self.clients:
-                if client.ready and {channel, channel.rpartition(".")[0]}.intersection(client.plan.channels):
-                    self._act(client, client.session.resync(client.plan, channel))
+            words = {channel, channel.rpartition(".")[0]}
+            holders = [client for client in self.clients if client.ready and words.intersection(client.plan.channels)]
+            if holders:
+                # The newest is the one that stays, when two hold the channel.
+                newest = max(holders, key=lambda client: client.number)
+                self._act(newest, newest.session.resync(newest.plan, channel))
 
     # --- the normalizer service's part --------------------------------------------------------------------------------
 
