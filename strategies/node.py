@@ -1,77 +1,82 @@
-"""A NautilusTrader node with one strategy on the feed and a simulated venue for each provider."""
+"""A NautilusTrader node with one strategy on the feed, and a sandbox or a venue's own adapter for each provider's orders."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from nautilus_trader.adapters.sandbox.config import SandboxExecutionClientConfig
-from nautilus_trader.adapters.sandbox.factory import SandboxLiveExecClientFactory
+from nautilus_trader.adapters.sandbox.execution import SandboxExecutionClient
 from nautilus_trader.cache.config import CacheConfig
 from nautilus_trader.config import LoggingConfig, TradingNodeConfig
-from nautilus_trader.live.config import LiveExecEngineConfig, RoutingConfig
+from nautilus_trader.live.config import LiveExecEngineConfig, LiveRiskEngineConfig, RoutingConfig
 from nautilus_trader.live.node import TradingNode
+from nautilus_trader.model.instruments import Instrument
 
 from penstock import telemetry
-from penstock.errors import PayloadError, Terminal
+from penstock.errors import ConfigError, PayloadError, Terminal
 from strategies.digest import Digest, digested
+from strategies.execution import Account, accounts, alias, differences, is_real
 from strategies.feed.client import PenstockDataClient, PenstockDataClientConfig, PenstockDataClientFactory
 from strategies.feed.instruments import Definitions, Listing
 from strategies.feed.stats import feed_metrics
+from strategies.guard import guarded
 from strategies.observer import Observations, observed
+from strategies.settings import Settings, configured
 
 CLIENT: Final = "PENSTOCK"
 _FLUSH_S: Final = 0.5
 _START_S: Final = 20.0
-_BALANCE: Final = 1_000_000
+_REAL_START_S: Final = 60.0
+_REAL_STOP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sandbox:
+class Run:
     """What to run: `strategy` is a module with STRATEGY and configure(), `definitions` are the InstrumentDefMsg records
-    of its instruments by provider."""
+    of its instruments by provider, `settings` the run's file, with redis and instruments filled in."""
 
     strategy: ModuleType
-    redis_urls: tuple[str, ...]
+    settings: Settings
     definitions: dict[str, list[bytes]]
     trades_log: Path | None
     seen_log: Path | None
     stats: bool
 
 
-async def run(sandbox: Sandbox) -> int:
+async def run(wanted: Run) -> int:
     """Run the node until it is stopped by SIGTERM or SIGINT. Raises Terminal where it cannot start."""
-    decoder = Definitions()
+    listings = _listings(wanted)
+    ids = tuple(alias(wanted.settings, text) for text in wanted.settings.instruments)
+    exits = accounts(wanted.settings, {name: [each.instrument for each in all_] for name, all_ in listings.items()})
     try:
-        listings = {
-            provider: [decoder.listing(provider, record) for record in records]
-            for provider, records in sandbox.definitions.items()
-        }
-    except PayloadError as error:
-        raise Terminal(f"a definition cannot be used: {error}") from None
-    keys = [listing.id for each in listings.values() for listing in each]
-    clients: list[PenstockDataClient] = []
-    observations = Observations(sandbox.trades_log)
-    node = TradingNode(config=_config(sandbox, listings), loop=asyncio.get_running_loop())
-    digest = Digest(sandbox.seen_log) if sandbox.seen_log is not None else None
-    strategy = observed(
-        digested(sandbox.strategy.STRATEGY, digest) if digest is not None else sandbox.strategy.STRATEGY, observations
-    )
-    node.trader.add_strategy(strategy(sandbox.strategy.configure(keys)))
-    node.add_data_client_factory(CLIENT, _keeping(clients))
-    for venue in listings:
-        node.add_exec_client_factory(venue, SandboxLiveExecClientFactory)
+        chosen = configured(wanted.strategy, ids, wanted.settings.strategy)
+        clients: list[PenstockDataClient] = []
+        adapters: list[Any] = []
+        observations = Observations(wanted.trades_log)
+        digest = Digest(wanted.seen_log) if wanted.seen_log is not None else None
+        config = _config(wanted, exits)
+        node = TradingNode(config=config, loop=asyncio.get_running_loop())
+        gate = _Gate([each.instrument for all_ in listings.values() for each in all_], adapters)
+        strategy = guarded(wanted.strategy.STRATEGY, wanted.settings, ids, gate.admit)
+        strategy = observed(digested(strategy, digest) if digest is not None else strategy, observations)
+        node.trader.add_strategy(strategy(chosen))
+    except ValueError as error:
+        raise ConfigError(f"{wanted.strategy.__name__}: {error}") from None
+    node.add_data_client_factory(CLIENT, _keeping(PenstockDataClientFactory, clients))
+    for account in exits:
+        node.add_exec_client_factory(account.venue, _keeping(account.factory, adapters))
     node.build()
     try:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(_flush(observations)),
-                tasks.create_task(_watch(node)),
-                *([tasks.create_task(_stats(clients[0], observations, tuple(listings)))] if sandbox.stats else []),
+                tasks.create_task(_watch(node, gate, config.timeout_connection)),
+                *([tasks.create_task(_stats(clients[0], observations, listings))] if wanted.stats else []),
             ]
             await node.run_async()
             for task in beside:
@@ -82,64 +87,115 @@ async def run(sandbox: Sandbox) -> int:
         observations.close()
         if digest is not None:
             digest.close()
+    telemetry.logger().info("trading_stopped", orders=wanted.settings.on_stop)
     return 0
 
 
-def _currencies(instrument: Any) -> set[str]:
-    money = (instrument.get_base_currency(), instrument.quote_currency, instrument.get_settlement_currency())
-    return {currency.code for currency in money if currency is not None}
+def _listings(wanted: Run) -> dict[str, list[Listing]]:
+    decoder = Definitions(_names(wanted.settings))
+    try:
+        return {
+            provider: [decoder.listing(provider, record) for record in records]
+            for provider, records in wanted.definitions.items()
+        }
+    except PayloadError as error:
+        raise Terminal(f"a definition cannot be used: {error}") from None
 
 
-def _config(sandbox: Sandbox, listings: dict[str, list[Listing]]) -> TradingNodeConfig:
-    # Each simulated venue starts with plenty of every currency its instruments need.
-    balances = {
-        venue: [
-            f"{_BALANCE} {code}" for code in sorted({c for listing in each for c in _currencies(listing.instrument)})
-        ]
-        for venue, each in listings.items()
+def _names(settings: Settings) -> dict[str, str]:
+    """Nautilus ids by `SYMBOL.PROVIDER`."""
+    return {
+        f"{symbol}.{provider}": alias(settings, text).value
+        for text in settings.instruments
+        for provider, _, symbol in [text.partition(":")]
     }
+
+
+def _config(wanted: Run, exits: Sequence[Account]) -> TradingNodeConfig:
+    settings, real = wanted.settings, is_real(wanted.settings)
+    names = _names(settings)
     return TradingNodeConfig(
         trader_id="PENSTOCK-001",
         # Only errors, which go to stderr: stdout is for our own JSON lines.
         logging=LoggingConfig(log_level="ERROR", log_colors=False),
         # A sandbox has nothing at a venue to reconcile with.
-        exec_engine=LiveExecEngineConfig(reconciliation=False),
+        exec_engine=LiveExecEngineConfig(reconciliation=real),
+        risk_engine=_risk(settings),
         cache=CacheConfig(tick_capacity=1_000),
         data_clients={
             CLIENT: PenstockDataClientConfig(
-                redis_urls=sandbox.redis_urls,
-                instrument_ids=tuple(listing.id.value for each in listings.values() for listing in each),
+                redis_urls=settings.redis,
+                instrument_ids=tuple(names),
+                names=names,
                 definitions_timeout_s=_START_S / 2,
                 routing=RoutingConfig(default=True),
             )
         },
-        exec_clients={
-            venue: SandboxExecutionClientConfig(venue=venue, starting_balances=money)
-            for venue, money in balances.items()
-        },
-        timeout_connection=_START_S,
+        exec_clients={account.venue: account.config for account in exits},
+        timeout_connection=_REAL_START_S if real else _START_S,
+        timeout_reconciliation=_REAL_START_S,
         timeout_portfolio=2.0,
         timeout_disconnection=2.0,
-        timeout_post_stop=0.1,
+        # A venue's word that the orders are cancelled takes a moment.
+        timeout_post_stop=_REAL_STOP_S if real else 0.1,
     )
 
 
-def _keeping(clients: list[PenstockDataClient]) -> type[PenstockDataClientFactory]:
-    class Factory(PenstockDataClientFactory):
-        @staticmethod
-        def create(*args: Any, **kwargs: Any) -> PenstockDataClient:
-            clients.append(PenstockDataClientFactory.create(*args, **kwargs))
-            return clients[-1]
+def _risk(settings: Settings) -> LiveRiskEngineConfig:
+    risk = settings.risk
+    limits = dict.fromkeys(settings.instruments, risk.max_notional) | risk.max_notional_of
+    rate = f"{risk.orders_per_s}/00:00:01"
+    return LiveRiskEngineConfig(
+        bypass=not risk.enabled,
+        max_order_submit_rate=rate,
+        max_order_modify_rate=rate,
+        max_notional_per_order={alias(settings, text).value: limit for text, limit in limits.items()},
+    )
 
-    return Factory
+
+class _Gate:
+    """Lets the strategy begin once the adapters' own instruments were compared with the feed's."""
+
+    def __init__(self, ours: Sequence[Instrument], adapters: Sequence[Any]) -> None:
+        self._ours = ours
+        self._adapters = adapters
+        self.reason = ""
+        self.decided = asyncio.Event()
+
+    def admit(self) -> bool:
+        for client in self._adapters:
+            if isinstance(client, SandboxExecutionClient):
+                continue
+            mine = [each for each in self._ours if each.id.venue == client.venue]
+            # The client keeps its provider to itself, and there is no other way to what it will take an order for.
+            known = client._instrument_provider  # noqa: SLF001
+            self.reason = self.reason or next(filter(None, (differences(o, known.find(o.id)) for o in mine)), "")
+        self.decided.set()
+        if not self.reason:
+            telemetry.logger().info("trading_started", instruments=[each.id.value for each in self._ours])
+        return not self.reason
 
 
-async def _watch(node: TradingNode) -> None:
+def _keeping(factory: Any, clients: list[Any]) -> type:
+    def create(*args: Any, **kwargs: Any) -> Any:
+        clients.append(factory.create(*args, **kwargs))
+        return clients[-1]
+
+    # Nautilus knows its sandbox by the factory's name.
+    return type(factory.__name__, (factory,), {"create": staticmethod(create)})
+
+
+async def _watch(node: TradingNode, gate: _Gate, timeout_s: float) -> None:
     # A node whose clients do not connect logs it and idles for ever: end instead.
-    await asyncio.sleep(_START_S + 5.0)
-    if not node.trader.is_running:
-        await node.stop_async()
-        raise Terminal("the node did not start: its clients did not connect (see the errors above)")
+    why = "the node did not start: its clients did not connect (see the errors above)"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s + 5.0):
+            await gate.decided.wait()
+            if not gate.reason:
+                return
+            why = f"no order leaves: an adapter means something else by one than the feed ({gate.reason})"
+    await node.stop_async()
+    raise Terminal(why)
 
 
 async def _flush(observations: Observations) -> None:
@@ -148,16 +204,17 @@ async def _flush(observations: Observations) -> None:
         observations.flush()
 
 
-async def _stats(client: PenstockDataClient, observations: Observations, venues: Sequence[str]) -> None:
+async def _stats(client: PenstockDataClient, observations: Observations, listings: dict[str, list[Listing]]) -> None:
     log = telemetry.logger()
     while True:
         await asyncio.sleep(1.0)
         metrics = {}
-        for venue in venues:
-            metrics[venue] = feed_metrics(client, venue) | {
+        for provider, listed in listings.items():
+            venue = listed[0].id.venue.value
+            metrics[provider] = feed_metrics(client, provider) | {
                 word: observations.counts[venue, word]
                 for word in ("trades", "quotes", "deltas", "orders", "fills", "rejects")
             }
             if latency := observations.latencies_us(venue):
-                metrics[venue] |= {"latency_p50_us": latency[0], "latency_p99_us": latency[1]}
+                metrics[provider] |= {"latency_p50_us": latency[0], "latency_p99_us": latency[1]}
         log.info("stats", metrics=metrics)

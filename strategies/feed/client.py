@@ -37,10 +37,12 @@ _STATISTICS: Final = "STATISTICS"
 class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):
     """`redis_urls`: the nodes, tried in turn, each lane beginning at another. `instrument_ids`: everything strategies
     may use, as `SYMBOL.PROVIDER`; their definitions are awaited for at most `definitions_timeout_s` when connecting.
+    `names`: by which other Nautilus ids strategies know some of them (`BTCUSDT-PERP.BINANCE`).
     """
 
     redis_urls: tuple[str, ...] = ("redis://127.0.0.1:6379",)
     instrument_ids: tuple[str, ...] = ()
+    names: dict[str, str] = {}  # noqa: RUF012 # msgspec copies it
     definitions_timeout_s: float = 30.0
     arbiter: ArbiterConfig = ArbiterConfig()
 
@@ -73,7 +75,7 @@ class PenstockDataClient(LiveMarketDataClient):
         self.delivered: dict[tuple[str, str], int] = {}
         """Objects handed to Nautilus, by (provider, schema)."""
         self._settings = config
-        self._definitions = Definitions()
+        self._definitions = Definitions(config.names)
         self._listings: dict[InstrumentId, Listing] = {}
         self._by_key: dict[tuple[str, int], Listing] = {}
         self._interests: dict[tuple[InstrumentId, str], int] = {}
@@ -94,7 +96,9 @@ class PenstockDataClient(LiveMarketDataClient):
                 listing = self._definitions.listing(provider, record)
                 self._learn(listing)
                 # The lots and ticks by which everything else is read may change: listen for that too.
-                self.feed.want("DEFINITION", provider, f"definition.{listing.id.symbol.value}", listing.dbn_id)
+                self.feed.want(
+                    "DEFINITION", provider, f"definition.{listing.instrument.raw_symbol.value}", listing.dbn_id
+                )
         self._running = self.create_task(self._run(), log_msg="feed")
 
     async def _disconnect(self) -> None:

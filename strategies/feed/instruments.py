@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import databento_dbn
 from nautilus_trader.model.enums import AssetClass, OptionKind
-from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
+from nautilus_trader.model.identifiers import InstrumentId, Symbol
 from nautilus_trader.model.instruments import (
     CryptoFuture,
     CryptoOption,
@@ -50,9 +51,13 @@ class Listing:
 
 
 class Definitions:
-    """Decodes definitions. One Rust decoder for all: it only ever sees bytes whose framing was checked."""
+    """Decodes definitions. One Rust decoder for all: it only ever sees bytes whose framing was checked.
 
-    def __init__(self) -> None:
+    `names`: Nautilus ids by `SYMBOL.PROVIDER`, for instruments that are to be called something else than that.
+    """
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = names or {}
         self._decoder = databento_dbn.DBNDecoder(has_metadata=False, input_version=VERSION)
 
     def listing(self, provider: str, data: bytes) -> Listing:
@@ -69,7 +74,8 @@ class Definitions:
         self._decoder.write(record)
         message: Any = self._decoder.decode()[0]
         try:
-            return _listing(provider, message, record)
+            name = f"{message.raw_symbol}.{provider}"
+            return _listing(InstrumentId.from_str(self._names.get(name, name)), provider, message, record)
         except (ValueError, OverflowError, TypeError) as error:
             raise PayloadError(
                 "definition", message.raw_symbol, str(error), "an instrument Nautilus can hold"
@@ -81,13 +87,12 @@ def precision(value: int) -> int:
     return len(decimal_text(value).partition(".")[2])
 
 
-def _listing(provider: str, message: Any, record: bytes) -> Listing:
+def _listing(key: InstrumentId, provider: str, message: Any, record: bytes) -> Listing:
     lot, tick = message.unit_of_measure_qty, message.min_price_increment
     if not 0 < lot < UNDEF_PRICE or not 0 < tick < UNDEF_PRICE:
         raise ValueError(f"lot {lot} and tick {tick} at 1e-9, expected both positive")
     if str(message.instrument_class) in _COMBINED:
         raise ValueError(f"instrument_class {message.instrument_class}: a combination, which Nautilus has no class for")
-    key = InstrumentId(Symbol(message.raw_symbol), Venue(provider))
     if _is_exchange_traded(message):
         instrument, lot, digits = _contract(key, message, lot, tick), SCALE, 0
     else:
