@@ -134,26 +134,26 @@ class Digested:
 
     def on_trade_tick(self, tick: TradeTick) -> None:
         self.digest.trade(tick)
-        self._then().on_trade_tick(tick)
+        self.__then().on_trade_tick(tick)
 
     def on_quote_tick(self, tick: QuoteTick) -> None:
         self.digest.quote(tick)
-        self._then().on_quote_tick(tick)
+        self.__then().on_quote_tick(tick)
 
     def on_order_book_deltas(self, deltas: OrderBookDeltas) -> None:
         self.digest.deltas(deltas)
-        self._then().on_order_book_deltas(deltas)
+        self.__then().on_order_book_deltas(deltas)
 
     def on_data(self, data: Any) -> None:
         if isinstance(data, Marker):
             self.digest.marker(data)
-        self._then().on_data(data)
+        self.__then().on_data(data)
 
     def submit_order(self, order: Order, *args: Any, **kwargs: Any) -> None:
         self.digest.signal(order)
-        self._then().submit_order(order, *args, **kwargs)
+        self.__then().submit_order(order, *args, **kwargs)
 
-    def _then(self) -> Any:
+    def __then(self) -> Any:
         return super()
 
 

@@ -20,10 +20,11 @@ from penstock.errors import ConfigError, Terminal
 from strategies.backtest import venues
 from strategies.backtest.ledger import Ledger, Results
 from strategies.backtest.quality import Quality, noted
-from strategies.backtest.settings import RunFile, Simulation, configured
+from strategies.backtest.settings import Simulation, simulation
 from strategies.digest import Digest, digested
 from strategies.feed.dataset import Dataset
 from strategies.feed.loader import Account, Loader, Window
+from strategies.settings import Settings, configured, provider_and_symbol
 
 _SAMPLES: Final = 1_500
 """Points of time at which prices are kept for the page, over the whole window."""
@@ -34,8 +35,7 @@ class Backtest:
     """What to run: `strategy` is the name of a folder of strategies/, `seen_log` where to note what it saw."""
 
     strategy: str
-    settings: RunFile
-    config: Path
+    settings: Settings
     window: Window
     source: str
     seen_log: Path | None = None
@@ -43,12 +43,14 @@ class Backtest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it. `window` is the time covered by data (UNIX ns), `digest` of all that the strategy saw and did,
+    """What came of it. `window` is the time covered by data (UNIX ns), `walked` the
+    providers whose stored books filled orders level by level, `digest` of all that the strategy saw and did,
     `seen` how much of each kind, `refused` what the codec could not make objects of, by reason."""
 
     strategy: str
     parameters: dict[str, Any]
     simulation: Simulation
+    walked: tuple[str, ...]
     source: str
     window: Window
     results: Results
@@ -74,12 +76,13 @@ def strategy_module(name: str) -> ModuleType:
 def run(backtest: Backtest, progress: Progress) -> Outcome:
     """Run it. Raises Terminal where there is no data in the window."""
     module = strategy_module(backtest.strategy)
+    model = simulation(backtest.settings.backtest)
     dataset = Dataset(backtest.source)
-    loader = Loader(dataset, backtest.settings.wanted, backtest.window)
-    parameters = configured(
-        module, [listing.id for listing in loader.listings], backtest.settings.strategy, backtest.config
-    )
-    simulation = backtest.settings.backtest
+    loader = Loader(dataset, _wanted(backtest.settings), backtest.window)
+    # In the order of the file: a strategy may give its first instrument another part than its second.
+    ids = {(listing.provider, listing.id.symbol.value): listing.id for listing in loader.listings}
+    keys = [ids[provider_and_symbol(text)] for text in backtest.settings.instruments]
+    parameters = configured(module, keys, backtest.settings.strategy)
     digest = Digest(backtest.seen_log)
     engine = BacktestEngine(
         BacktestEngineConfig(
@@ -90,18 +93,18 @@ def run(backtest: Backtest, progress: Progress) -> Outcome:
         )
     )
     try:
-        with_books = {provider for provider in backtest.settings.wanted if "mbo" in loader.schemas(provider)}
-        venues.add(engine, loader.listings, simulation, with_books=with_books)
+        venues.add(engine, loader.listings, model, with_books=_with_books(loader))
         engine.add_strategy(digested(module.STRATEGY, digest)(parameters))
         ledger = Ledger(loader.listings, _SAMPLES)
         engine.kernel.msgbus.subscribe("events.order.*", ledger.on_event)
-        _feed(engine, loader, ledger, simulation, progress)
+        _feed(engine, loader, ledger, model, progress)
         account = loader.account
         covered = Window(account.first, account.last + 1)
         return Outcome(
             strategy=backtest.strategy,
             parameters=parameters.dict(),
-            simulation=simulation,
+            simulation=model,
+            walked=tuple(sorted(_with_books(loader))) if model.fills == "book" else (),
             source=backtest.source,
             window=covered,
             results=ledger.results(),
@@ -116,12 +119,28 @@ def run(backtest: Backtest, progress: Progress) -> Outcome:
         engine.dispose()
 
 
-def _feed(engine: BacktestEngine, loader: Loader, ledger: Ledger, simulation: Simulation, progress: Progress) -> None:
+def _wanted(settings: Settings) -> dict[str, list[str]]:
+    if not settings.instruments:
+        raise ConfigError(
+            "the configuration has no instruments, expected PROVIDER:SYMBOL such as DERIBIT:BTC-PERPETUAL"
+        )
+    wanted: dict[str, list[str]] = {}
+    for text in settings.instruments:
+        provider, symbol = provider_and_symbol(text)
+        wanted.setdefault(provider, []).append(symbol)
+    return wanted
+
+
+def _with_books(loader: Loader) -> set[str]:
+    return {listing.provider for listing in loader.listings if "mbo" in loader.schemas(listing.provider)}
+
+
+def _feed(engine: BacktestEngine, loader: Loader, ledger: Ledger, model: Simulation, progress: Progress) -> None:
     count = 0
     for chunk in loader.chunks():
         for index, made in enumerate(chunk):
             if isinstance(made, Instrument):
-                chunk[index] = venues.charged(made, simulation)
+                chunk[index] = venues.charged(made, model)
             else:
                 ledger.price(made)
         # Chunks are in order and of several kinds: the engine's own checks look at the first element only.
