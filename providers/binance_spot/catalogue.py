@@ -6,12 +6,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S
 from providers.binance_spot.definitions import instrument_of
-from providers.binance_spot.payloads import ExchangeInfo, Symbol, decode
+from providers.binance_spot.payloads import ExchangeInfo, Symbol
 
 _DECODER: Final = msgspec.json.Decoder(ExchangeInfo)
 _CLOCKS_DIFFER_NS: Final = 3600 * NS_PER_S

@@ -16,11 +16,12 @@ import msgspec
 
 from penstock.book import Book, Change, order_id
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, split
 from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S, from_ms
-from providers.binance_spot.payloads import Combined, DepthSnapshot, DepthUpdate, Level, decode
+from providers.binance_spot.payloads import Combined, DepthSnapshot, DepthUpdate, Level
 from providers.binance_spot.stream import Stream, Units
 
 _UPDATE: Final = msgspec.json.Decoder(Combined[DepthUpdate])

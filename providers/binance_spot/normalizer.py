@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 
 from penstock import dbn
+from penstock.connections import connected_channels, live_connections
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument, instrument_id
 from penstock.markers import Gap
@@ -26,7 +28,7 @@ from penstock.timestamps import NS_PER_S
 from providers.binance_spot.bars import Bars
 from providers.binance_spot.catalogue import Catalogue
 from providers.binance_spot.depth import PATIENCE_NS, Depth
-from providers.binance_spot.payloads import Combined, Named, decode, decode_control
+from providers.binance_spot.payloads import Combined, Named, decode_control
 from providers.binance_spot.quotes import Quotes
 from providers.binance_spot.stream import Stream, Units
 from providers.binance_spot.tickers import Tickers
@@ -62,21 +64,7 @@ _MAX_UNDEFINED: Final = 4096
 _LISTING_NS: Final = 10 * NS_PER_S
 
 
-class _Connected(msgspec.Struct):
-    """The payload of KIND_CONNECTED."""
-
-    channels: list[str]
-
-
-class _Heartbeat(msgspec.Struct):
-    """The payload of KIND_HEARTBEAT."""
-
-    connections: dict[int, list[str]]
-
-
 _NAMED: Final = msgspec.json.Decoder(Combined[Named])
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_HEARTBEAT: Final = msgspec.json.Decoder(_Heartbeat)
 
 
 class Normalizer:
@@ -217,7 +205,7 @@ class Normalizer:
             # Connections are numbered upwards within an epoch: another session manager took over.
             for connection in list(self._connections):
                 outputs += self._disconnected(connection, "session_lost", envelope.ts_recv)
-        channels = self._connections[envelope.connection] = decode(_CONNECTED, envelope.payload).channels
+        channels = self._connections[envelope.connection] = connected_channels(envelope.payload)
         for channel in channels:
             raw_symbol, kind = _parts(channel)
             units = self._units.get(raw_symbol)
@@ -254,7 +242,7 @@ class Normalizer:
 
     def _heartbeat(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
         """Once a second: learn connections that were there before this normalizer, ask for snapshots that did not come."""
-        connections = decode(_HEARTBEAT, payload).connections
+        connections = live_connections(payload)
         for connection, channels in connections.items():
             self._connections.setdefault(connection, channels)
         alive = {channel for channels in connections.values() for channel in channels}

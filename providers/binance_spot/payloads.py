@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from providers.binance_spot.peeks import channel_of, event_time, merge_key
 
@@ -233,16 +234,6 @@ class Control(msgspec.Struct):
 
 _SHUTDOWN: Final = "!serverShutdown"
 _CONTROL: Final = msgspec.json.Decoder(Control)
-
-
-def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
-    """The payload as the decoder's type. Raises PayloadError("json") or PayloadError("shape")."""
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise PayloadError("shape", "payload", payload[:120], f"the documented message ({error})") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "payload", payload[:120], f"JSON in UTF-8 ({error})") from None
 
 
 def decode_control(frame: bytes) -> Control:

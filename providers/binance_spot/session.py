@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.provider import Endpoints, ProviderInfo
 from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
-from providers.binance_spot.payloads import DepthSnapshot, decode, decode_control, merge_key
+from providers.binance_spot.payloads import DepthSnapshot, decode_control, merge_key
 
 STREAMS: Final = ("trade", "depth@100ms", "bookTicker", "ticker", "kline_1m")
 """What is subscribed of every symbol. Not `aggTrade`: it has the trades of `trade` once more, added up."""

@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 
 from penstock import dbn
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, fixed, lots
 from penstock.normalizing import Message, Output
 from penstock.timestamps import NS_PER_S, from_ms
-from providers.binance_spot.payloads import Combined, Ticker, decode
+from providers.binance_spot.payloads import Combined, Ticker
 from providers.binance_spot.stream import Stream, Units
 
 _DECODER: Final = msgspec.json.Decoder(Combined[Ticker])

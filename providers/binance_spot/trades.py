@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 
 from penstock import dbn
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.normalizing import Message, Output
 from penstock.timestamps import from_ms
 from penstock.tradeids import TradeIds
-from providers.binance_spot.payloads import AggregateTrade, Combined, Trade, decode
+from providers.binance_spot.payloads import AggregateTrade, Combined, Trade
 from providers.binance_spot.stream import Stream, Units
 
 _TRADE: Final = msgspec.json.Decoder(Combined[Trade])

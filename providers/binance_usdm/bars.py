@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 
 from penstock import dbn
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import lots
 from penstock.normalizing import Message, Output
 from penstock.timestamps import from_ms
-from providers.binance_usdm.payloads import Combined, KlineUpdate, decode
+from providers.binance_usdm.payloads import Combined, KlineUpdate
 from providers.binance_usdm.stream import Stream, Units
 
 _DECODER: Final = msgspec.json.Decoder(Combined[KlineUpdate])

@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.dbn import UNDEF_TIMESTAMP
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import FUTURE, Instrument
 from penstock.lots import fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
-from providers.binance_usdm.payloads import decode
 from providers.binance_usdm.rest import ExchangeInfo, Symbol
 
 _DECODER: Final = msgspec.json.Decoder(ExchangeInfo)

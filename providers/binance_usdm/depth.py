@@ -16,11 +16,12 @@ import msgspec
 
 from penstock.book import Book, Change, order_id
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE, split
 from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S, from_ms
-from providers.binance_usdm.payloads import Combined, DepthUpdate, Level, decode
+from providers.binance_usdm.payloads import Combined, DepthUpdate, Level
 from providers.binance_usdm.rest import DepthSnapshot
 from providers.binance_usdm.stream import Stream, Units
 

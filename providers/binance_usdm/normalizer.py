@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.connections import connected_channels, live_connections
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument, instrument_id
 from penstock.markers import Gap
@@ -27,7 +29,7 @@ from providers.binance_usdm.channels import CONTRACT_INFO, DEPTH, EXCHANGE_INFO,
 from providers.binance_usdm.definitions import Catalogue, expiration
 from providers.binance_usdm.depth import PATIENCE_NS, Depth
 from providers.binance_usdm.handlers import parts
-from providers.binance_usdm.payloads import Combined, ContractInfo, decode, decode_control
+from providers.binance_usdm.payloads import Combined, ContractInfo, decode_control
 from providers.binance_usdm.statuses import status
 from providers.binance_usdm.stream import Stream, Units
 
@@ -35,20 +37,6 @@ _MAX_UNDEFINED: Final = 4096
 _COIN_M: Final = 2  # `st` of contracts that another provider's definitions list
 
 
-class _Connected(msgspec.Struct):
-    """The payload of KIND_CONNECTED."""
-
-    channels: list[str]
-
-
-class _Heartbeat(msgspec.Struct):
-    """The payload of KIND_HEARTBEAT."""
-
-    connections: dict[int, list[str]]
-
-
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_HEARTBEAT: Final = msgspec.json.Decoder(_Heartbeat)
 _CONTRACT_INFO: Final = msgspec.json.Decoder(Combined[ContractInfo])
 
 
@@ -226,7 +214,7 @@ class Normalizer:
             # Connections are numbered upwards within an epoch: another session manager took over.
             for connection in list(self._connections):
                 outputs += self._disconnected(connection, "session_lost", envelope.ts_recv)
-        channels = self._connections[envelope.connection] = decode(_CONNECTED, envelope.payload).channels
+        channels = self._connections[envelope.connection] = connected_channels(envelope.payload)
         for channel in channels:
             if channel == CONTRACT_INFO:
                 continue
@@ -264,7 +252,7 @@ class Normalizer:
 
     def _heartbeat(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
         """Once a second: learn connections that were there before this normalizer, ask for snapshots that did not come."""
-        connections = decode(_HEARTBEAT, payload).connections
+        connections = live_connections(payload)
         for connection, channels in connections.items():
             self._connections.setdefault(connection, channels)
         alive = {channel for channels in connections.values() for channel in channels}

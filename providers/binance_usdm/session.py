@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.provider import Endpoints, ProviderInfo
 from penstock.session import POLL, Action, Credentials, Plan, Poll, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_MS, NS_PER_S
 from providers.binance_usdm.channels import CONTRACT_INFO, DEPTH, EXCHANGE_INFO, OPEN_INTEREST, PROBE
-from providers.binance_usdm.payloads import decode, decode_control, event_time, merge_key
+from providers.binance_usdm.payloads import decode_control, event_time, merge_key
 from providers.binance_usdm.rest import DepthSnapshot, Premium
 
 PUBLIC: Final = ("depth@100ms", "bookTicker")

@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock import dbn
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, SCALE, fixed, fixed_signed, lots
 from penstock.normalizing import Message, Output
 from penstock.timestamps import NS_PER_S, from_ms
-from providers.binance_usdm.payloads import Combined, Liquidation, MarkPrice, Ticker, decode
+from providers.binance_usdm.payloads import Combined, Liquidation, MarkPrice, Ticker
 from providers.binance_usdm.rest import OpenInterest
 from providers.binance_usdm.stream import Stream, Units
 

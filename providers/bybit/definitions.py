@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.dbn import UNDEF_PRICE, UNDEF_TIMESTAMP
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, PUT, SPOT, instrument_id
 from penstock.instruments import Instrument as Described
@@ -15,7 +16,7 @@ from penstock.lots import fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS
 from providers.bybit.names import CATEGORIES, raw_symbol
-from providers.bybit.payloads import Answer, Instrument, InstrumentName, Listed, decode
+from providers.bybit.payloads import Answer, Instrument, InstrumentName, Listed
 
 _BODY: Final = msgspec.json.Decoder(Answer[Listed[msgspec.Raw]])
 _INSTRUMENT: Final = msgspec.json.Decoder(Instrument)

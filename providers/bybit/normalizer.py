@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.connections import Carried, dropped_gap
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
@@ -30,7 +32,6 @@ from providers.bybit.payloads import (
     SystemStatus,
     TickerMessage,
     TradeMessage,
-    decode,
 )
 from providers.bybit.stream import Stream, check, refuse, schemas_of, trades_channel
 from providers.bybit.tickers import TickerStream
@@ -46,15 +47,6 @@ class _Control(msgspec.Struct):
     topic: str | None = None
 
 
-class _Connected(msgspec.Struct):
-    channels: list[str]
-
-
-class _Dropped(msgspec.Struct):
-    first: int
-    last: int
-
-
 _BOOK: Final = msgspec.json.Decoder(BookMessage)
 _TRADES: Final = msgspec.json.Decoder(TradeMessage)
 _TICKER: Final = msgspec.json.Decoder(TickerMessage)
@@ -63,8 +55,6 @@ _LIQUIDATIONS: Final = msgspec.json.Decoder(LiquidationMessage)
 _SYSTEM: Final = msgspec.json.Decoder(SystemStatus)
 _STATUS: Final = msgspec.json.Decoder(Answer[Listed[Maintenance]])
 _CONTROL: Final = msgspec.json.Decoder(_Control)
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
 
 class Normalizer:
@@ -75,7 +65,7 @@ class Normalizer:
         self._archive = archive
         self._catalogue = Catalogue(info.publisher)
         self._streams: dict[str, Stream] = {}
-        self._carried: dict[int, set[str]] = {}
+        self._carried = Carried()
         self._frames: dict[str, Callable[[Envelope, Topic], Sequence[Output]]] = {
             "orderbook": self._book,
             "publicTrade": self._trades,
@@ -92,12 +82,12 @@ class Normalizer:
             if topic is None:
                 return self._other(envelope)
             outputs = self._frames[topic.kind](envelope, topic)
-            self._carry(envelope)
+            self._carried.carry(envelope.connection, envelope.channel)
             return outputs
         if self._archive:
             return ()  # the input may be two lanes merged: where one was down the other's frames stand
         if kind == KIND_CONNECTED:
-            self._carried[envelope.connection] = set(decode(_CONNECTED, envelope.payload).channels)
+            self._carried.connected(envelope.connection, envelope.payload)
         elif kind == KIND_DISCONNECTED:
             return self._disconnected(envelope)
         elif kind == KIND_DROPPED:
@@ -240,24 +230,18 @@ class Normalizer:
 
     # --- what is missing ----------------------------------------------------------------------------------------------
 
-    def _carry(self, envelope: Envelope) -> None:
-        """Remember which connection a channel comes on: frames may precede the notice that their connection is up."""
-        self._carried.setdefault(envelope.connection, set()).add(envelope.channel)
-
     def _disconnected(self, envelope: Envelope) -> Sequence[Output]:
         """Reconnecting subscribes again, which brings snapshots: nothing to ask for."""
-        lost = self._carried.pop(envelope.connection, set()).difference(*self._carried.values())
-        return [
-            output for channel in sorted(lost) for output in self._doubt(channel, Gap("disconnected"), envelope.ts_recv)
-        ]
+        lost, marker = self._carried.disconnected(envelope.connection), Gap("disconnected")
+        return [output for channel in lost for output in self._doubt(channel, marker, envelope.ts_recv)]
 
     def _dropped(self, envelope: Envelope) -> Sequence[Output]:
         """No new snapshot comes by itself: books and definitions are asked for."""
         channel, ts_recv = envelope.channel, envelope.ts_recv
-        content = decode(_DROPPED, envelope.payload)
+        marker = dropped_gap(envelope.payload)
         if channel.startswith(INSTRUMENTS):
             return [Resync(channel)]
-        outputs = self._doubt(channel, Gap("dropped", content.first, content.last), ts_recv)
+        outputs = self._doubt(channel, marker, ts_recv)
         stream, topic = self._streams.get(channel), topic_of(channel)
         if isinstance(stream, BookStream):
             outputs += stream.ask(ts_recv)

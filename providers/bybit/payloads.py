@@ -10,7 +10,6 @@ from typing import Annotated
 
 import msgspec
 
-from penstock.errors import PayloadError
 from providers.bybit.peeks import channel_of, channel_on, event_time, merge_key, rest_channel
 
 __all__ = ["channel_of", "channel_on", "event_time", "merge_key", "rest_channel"]
@@ -281,13 +280,3 @@ class Answer[T](msgspec.Struct):
     retMsg: str = ""  # noqa: N815
     result: T | None = None
     time: Id = 0
-
-
-def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:
-    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's."""
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise PayloadError("shape", "payload", bytes(payload)[:200], f"another shape: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "payload", bytes(payload)[:200], f"JSON: {error}") from None

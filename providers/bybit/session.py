@@ -12,13 +12,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import ConfigError
 from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
 from penstock.session import Action, Credentials, Plan, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.bybit.names import CATEGORIES, INSTRUMENTS, split_symbol, topic_of
-from providers.bybit.payloads import Reply, Topics, decode
+from providers.bybit.payloads import Reply, Topics
 from providers.bybit.peeks import seq_of
 
 DEPTH: Final = {"linear": "200", "inverse": "200", "spot": "200", "option": "100"}

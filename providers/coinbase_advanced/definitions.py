@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import SPOT, Instrument, instrument_id
 from penstock.lots import decimal_text, fixed
 from penstock.publishers import Publisher
-from providers.coinbase_advanced.payloads import decode
 
 
 class Product(msgspec.Struct, gc=False):
@@ -90,7 +90,7 @@ class Listings(NamedTuple):
 def parse(body: bytes, publisher: Publisher) -> Listings:
     """The product list of a REST answer.
 
-    Raises PayloadError("json" | "schema") where the answer is none, and ("instrument_id") where two products would
+    Raises PayloadError("json" | "shape") where the answer is none, and ("instrument_id") where two products would
     share an id. Products other than SPOT are refused: their contract sizes are not in these fields.
     """
     accepted: dict[str, Listing] = {}

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-import msgspec
-
+from penstock.connections import connected_channels, dropped_gap
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
@@ -16,26 +15,8 @@ from providers.coinbase_advanced.books import LiveBook
 from providers.coinbase_advanced.channels import LEVEL2, MARKET_TRADES, TICKER
 from providers.coinbase_advanced.continuity import Arrival, Connection
 from providers.coinbase_advanced.definitions import instrument_id_of
-from providers.coinbase_advanced.payloads import decode
 
 _SCHEMAS: Final = {LEVEL2: ("MBO",), MARKET_TRADES: ("TRADES",), TICKER: ("MBP_1", "STATISTICS")}
-
-
-class _Connected(msgspec.Struct):
-    """The payload of KIND_CONNECTED."""
-
-    channels: list[str]
-
-
-class _Dropped(msgspec.Struct):
-    """The payload of KIND_DROPPED."""
-
-    first: int
-    last: int
-
-
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
 
 class Losses:
@@ -78,7 +59,7 @@ class Losses:
         """
         out: list[Output] = []
         if envelope.kind == KIND_CONNECTED:
-            channels = decode(_CONNECTED, envelope.payload).channels
+            channels = connected_channels(envelope.payload)
             connection = self._connections.setdefault(envelope.connection, Connection())
             for channel in channels:
                 word, _, product = channel.partition(".")
@@ -109,9 +90,8 @@ class Losses:
             out.append(self.gap(schema, channel, product, ts_recv, Gap("disconnected")))
 
     def _dropped(self, envelope: Envelope, out: list[Output]) -> None:
-        dropped = decode(_DROPPED, envelope.payload)
+        gap = dropped_gap(envelope.payload)
         word, _, product = envelope.channel.partition(".")
-        gap = Gap("dropped", dropped.first, dropped.last)
         out.extend(
             self.gap(schema, envelope.channel, product, envelope.ts_recv, gap)
             for schema in (_SCHEMAS.get(word, ()) if product else ())

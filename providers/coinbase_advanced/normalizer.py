@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
@@ -35,15 +36,7 @@ from providers.coinbase_advanced.channels import (
 from providers.coinbase_advanced.continuity import Arrival
 from providers.coinbase_advanced.definitions import instrument_id_of
 from providers.coinbase_advanced.losses import Losses
-from providers.coinbase_advanced.payloads import (
-    Control,
-    Head,
-    LevelFrame,
-    StatusFrame,
-    TickerFrame,
-    TradesFrame,
-    decode,
-)
+from providers.coinbase_advanced.payloads import Control, Head, LevelFrame, StatusFrame, TickerFrame, TradesFrame
 
 _LEVELS: Final = msgspec.json.Decoder(LevelFrame)
 _TRADES: Final = msgspec.json.Decoder(TradesFrame)
@@ -206,7 +199,7 @@ class Normalizer:
         # Five-minute bars have no DBN record type: read for the frame's number, stored raw, published nowhere.
         frame = decode(_HEAD, envelope.payload)
         if frame.channel != CANDLES:
-            raise PayloadError("schema", "channel", frame.channel, CANDLES)
+            raise PayloadError("shape", "channel", frame.channel, CANDLES)
         return self._numbered(envelope, frame.sequence_num, frame.timestamp)
 
     def _control(self, envelope: Envelope) -> list[Output]:
@@ -215,7 +208,7 @@ class Normalizer:
             frame.type != "error" or frame.sequence_num is not None
         ):
             # Nothing else was subscribed to: taking its number would hide that a frame of ours was mangled.
-            raise PayloadError("schema", "channel", frame.channel, f"a frame of {SUBSCRIPTIONS} or {HEARTBEATS}")
+            raise PayloadError("shape", "channel", frame.channel, f"a frame of {SUBSCRIPTIONS} or {HEARTBEATS}")
         if frame.sequence_num is None:
             return []
         return self._numbered(envelope, frame.sequence_num, frame.timestamp)

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from penstock.errors import PayloadError
 from providers.coinbase_advanced.peeks import channel_of, event_time, merge_key
 
 __all__ = ["channel_of", "event_time", "merge_key"]  # what penstock.payloads.Payloads asks for
@@ -196,13 +195,3 @@ class Control(msgspec.Struct, gc=False):
     message: str = ""
     timestamp: str = ""
     sequence_num: Sequence | None = None
-
-
-def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
-    """`payload` as the decoder's type. Raises PayloadError("json" | "schema")."""
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise PayloadError("schema", "frame", payload[:80], str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "frame", payload[:80], f"JSON: {error}") from None

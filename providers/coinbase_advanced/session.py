@@ -14,6 +14,7 @@ from typing import Final
 import jwt
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import ConfigError, PayloadError
 from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
@@ -28,7 +29,7 @@ from providers.coinbase_advanced.channels import (
     SUBSCRIPTIONS,
     TICKER,
 )
-from providers.coinbase_advanced.payloads import Control, SubscriptionsFrame, decode, merge_key
+from providers.coinbase_advanced.payloads import Control, SubscriptionsFrame, merge_key
 
 KEY_NAME: Final = "COINBASE_API_KEY_NAME"
 PRIVATE_KEY: Final = "COINBASE_API_PRIVATE_KEY"

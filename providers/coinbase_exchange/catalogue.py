@@ -8,13 +8,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.dbn import status
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
 from penstock.normalizing import Message, Resync
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.definitions import UNAVAILABLE, Condition, Listing, Listings, read
-from providers.coinbase_exchange.payloads import PRODUCTS, Product, Status, decode
+from providers.coinbase_exchange.payloads import PRODUCTS, Product, Status
 
 ASK_EVERY: Final = NS_PER_S
 """The product list is asked for at most this often while a product is unknown; times are ts_recv, UNIX ns."""

@@ -15,12 +15,13 @@ from typing import Final
 import msgspec
 
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, F_SNAPSHOT, MboPart, mbo_message
+from penstock.decoding import decode
 from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange import payloads
 from providers.coinbase_exchange.events import Event, Reader
 from providers.coinbase_exchange.orders import Order, OrderBook, order_key
-from providers.coinbase_exchange.payloads import Activate, Match, decode
+from providers.coinbase_exchange.payloads import Activate, Match
 from providers.coinbase_exchange.stream import Stream, Units
 
 BUFFERED: Final = 20_000

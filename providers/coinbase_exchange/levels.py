@@ -9,12 +9,13 @@ import msgspec
 
 from penstock.book import Book, Change, order_id
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
+from penstock.decoding import decode
 from penstock.lots import MAX_SIZE, split
 from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.audit import Audit
 from providers.coinbase_exchange.payloads import Book as RestBook
-from providers.coinbase_exchange.payloads import LevelUpdate, Snapshot, decode
+from providers.coinbase_exchange.payloads import LevelUpdate, Snapshot
 from providers.coinbase_exchange.stream import Stream, Units, time_of
 
 RESYNC_EVERY: Final = 5 * NS_PER_S

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.connections import connected_channels, live_connections
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
@@ -36,7 +38,6 @@ from providers.coinbase_exchange.payloads import (
     STATUS,
     TICKER,
     TRADES,
-    decode,
     decode_control,
 )
 from providers.coinbase_exchange.product import Product
@@ -45,20 +46,6 @@ _SCHEMAS: Final = {LEVEL2: "MBO", FULL: "MBO", MATCHES: "TRADES", TICKER: "MBP_1
 _MAX_UNDEFINED: Final = 4096
 
 
-class _Connected(msgspec.Struct):
-    """The payload of KIND_CONNECTED."""
-
-    channels: list[str]
-
-
-class _Heartbeat(msgspec.Struct):
-    """The payload of KIND_HEARTBEAT."""
-
-    connections: dict[int, list[str]]
-
-
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_HEARTBEAT: Final = msgspec.json.Decoder(_Heartbeat)
 _BEAT: Final = msgspec.json.Decoder(payloads.Heartbeat)
 _BOOK: Final = msgspec.json.Decoder(payloads.Book)
 
@@ -178,7 +165,7 @@ class Normalizer:
             # Connections are numbered upwards within an epoch: another session manager took over.
             for connection in list(self._connections):
                 outputs += self._disconnected(connection, "session_lost", envelope.ts_recv)
-        self._connections[envelope.connection] = decode(_CONNECTED, envelope.payload).channels
+        self._connections[envelope.connection] = connected_channels(envelope.payload)
         for channel in self._connections[envelope.connection]:
             word, _, name = channel.partition(".")
             if word in _SCHEMAS and (product := self._known(name)) is not None:
@@ -209,7 +196,7 @@ class Normalizer:
 
     def _heartbeat(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
         """Once a second: learn connections that were there before this normalizer, ask for snapshots that did not come."""
-        connections = decode(_HEARTBEAT, payload).connections
+        connections = live_connections(payload)
         for connection, channels in connections.items():
             self._connections.setdefault(connection, channels)
         alive = {channel for channels in connections.values() for channel in channels}

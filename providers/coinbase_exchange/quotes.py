@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock import dbn
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, MAX_SIZE, fixed, lots
 from penstock.normalizing import Message, Output
 from penstock.timestamps import NS_PER_S
-from providers.coinbase_exchange.payloads import Ticker, decode
+from providers.coinbase_exchange.payloads import Ticker
 from providers.coinbase_exchange.stream import Stream, Units, time_of
 
 REFRESH_NS: Final = 10 * NS_PER_S

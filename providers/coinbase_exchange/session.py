@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
@@ -31,7 +32,6 @@ from providers.coinbase_exchange.payloads import (
     TRADES,
     Error,
     RestTrade,
-    decode,
     decode_control,
     merge_key,
 )

@@ -9,11 +9,12 @@ import msgspec
 
 from penstock import dbn
 from penstock.dbn import ASK, BID
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.normalizing import Message, Output, Resync
 from penstock.timestamps import NS_PER_S
 from penstock.tradeids import MAX_STEP, TradeIds
-from providers.coinbase_exchange.payloads import LastMatch, Match, RestTrade, decode
+from providers.coinbase_exchange.payloads import LastMatch, Match, RestTrade
 from providers.coinbase_exchange.stream import Stream, Units, time_of
 
 GRACE_NS: Final = NS_PER_S // 2

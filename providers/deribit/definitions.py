@@ -10,13 +10,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.dbn import UNDEF_PRICE, UNDEF_TIMESTAMP
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, FUTURE_SPREAD, OPTION_SPREAD, PUT, SPOT, instrument_id
 from penstock.instruments import Instrument as Described
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S, NS_PER_US
 from providers.deribit.numbers import price
-from providers.deribit.payloads import Instrument, InstrumentName, Instruments, decode
+from providers.deribit.payloads import Instrument, InstrumentName, Instruments
 
 _BODY: Final = msgspec.json.Decoder(Instruments)
 _INSTRUMENT: Final = msgspec.json.Decoder(Instrument)

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
@@ -27,17 +28,7 @@ from providers.deribit.candles import CandleStream
 from providers.deribit.definitions import Known, Registry
 from providers.deribit.events import check_channel, check_names, gap, symbol_of
 from providers.deribit.names import currency_of
-from providers.deribit.payloads import (
-    BookData,
-    Candle,
-    GroupedBookData,
-    InstrumentState,
-    Notice,
-    Ticker,
-    Top,
-    Trade,
-    decode,
-)
+from providers.deribit.payloads import BookData, Candle, GroupedBookData, InstrumentState, Notice, Ticker, Top, Trade
 from providers.deribit.streams import Streams
 
 INSTRUMENTS: Final = "rest/get_instruments/"
@@ -99,7 +90,7 @@ class Normalizer:
         if self._archive:
             return ()  # the input may be two lanes merged: where one was down the other's frames stand
         if kind == KIND_CONNECTED:
-            self._streams.connected(envelope)
+            self._streams.carried.connected(envelope.connection, envelope.payload)
         elif kind == KIND_DISCONNECTED:
             return self._streams.disconnected(envelope.connection, envelope.ts_recv)
         elif kind == KIND_DROPPED:
@@ -163,7 +154,7 @@ class Normalizer:
         else:
             raise PayloadError("shape", "type", data.type, "snapshot or change")
         self._streams.books[channel] = stream
-        self._streams.carry(envelope)
+        self._streams.carried.carry(envelope.connection, envelope.channel)
         return outputs
 
     def _trade(self, envelope: Envelope) -> Sequence[Output]:
@@ -188,7 +179,7 @@ class Normalizer:
                 stream = trades.TradeStream(self._publisher, known, channel, envelope.channel, archive=self._archive)
                 self._streams.trades[channel] = stream
             outputs += stream.take(trade)
-        self._streams.carry(envelope)
+        self._streams.carried.carry(envelope.connection, envelope.channel)
         return outputs
 
     def _ticker(self, envelope: Envelope) -> Sequence[Output]:
@@ -208,7 +199,7 @@ class Normalizer:
             outputs.append(Message("STATISTICS", channel, content))
         if data.state is not None:
             outputs += self._status(known, data.state, ts_event, ts_recv)
-        self._streams.carry(envelope)
+        self._streams.carried.carry(envelope.connection, envelope.channel)
         return outputs
 
     def _quote(self, envelope: Envelope) -> Sequence[Output]:
@@ -220,7 +211,7 @@ class Normalizer:
             return self._unknown("MBP_1", channel, data.instrument_name, ts_recv)
         ts_event = from_ms(data.timestamp, "timestamp")
         best = tickers.top(data, known, self._publisher.publisher_id, ts_event, ts_recv)
-        self._streams.carry(envelope)
+        self._streams.carried.carry(envelope.connection, envelope.channel)
         return [Message("MBP_1", channel, best)]
 
     def _candle(self, envelope: Envelope) -> Sequence[Output]:
@@ -238,7 +229,7 @@ class Normalizer:
             stream = CandleStream()
         content = stream.take(params.data, known, self._publisher.publisher_id)
         self._streams.candles[channel] = stream
-        self._streams.carry(envelope)
+        self._streams.carried.carry(envelope.connection, envelope.channel)
         return [Message("OHLCV_1M", channel, content)] if content else ()
 
     def _notice(self, envelope: Envelope) -> Sequence[Output]:

@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-from penstock.errors import PayloadError
 from providers.deribit.peeks import channel_of, event_time, merge_key, redact
 
 __all__ = ["channel_of", "event_time", "merge_key", "redact"]  # what penstock.payloads.Payloads asks for
@@ -258,16 +257,3 @@ class Instruments(msgspec.Struct):
     result: list[msgspec.Raw] | None = None
     error: RpcError | None = None
     usOut: Id = 0  # noqa: N815 # the venue's word
-
-
-def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:
-    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's.
-
-    The error does not quote the payload, which may be an answer that holds a token.
-    """
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise PayloadError("shape", "payload", len(bytes(payload)), f"bytes of another shape: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "payload", len(bytes(payload)), f"bytes of JSON: {error}") from None

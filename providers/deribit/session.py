@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
 from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.deribit.names import currency_of, kind_of
-from providers.deribit.payloads import Reply, RpcError, decode
+from providers.deribit.payloads import Reply, RpcError
 from providers.deribit.peeks import change_id_of
 
 CHANNELS_PER_CALL: Final = 500

@@ -8,13 +8,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import SPOT, Instrument, instrument_id
 from penstock.lots import SCALE, fixed, lots
 from penstock.publishers import Publisher
 from providers.kraken.names import modern
 from providers.kraken.numbers import number, present
-from providers.kraken.payloads import AssetPair, AssetPairs, Frame, Instruments, Pair, PairName, decode
+from providers.kraken.payloads import AssetPair, AssetPairs, Frame, Instruments, Pair, PairName
 from providers.kraken.states import DELISTED
 from providers.kraken.v2 import is_snapshot
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.connections import Carried, dropped_gap
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
@@ -26,7 +28,7 @@ from providers.kraken.books import BookStream
 from providers.kraken.definitions import Known, Learned, Registry
 from providers.kraken.events import SCHEMAS, gap, symbol_of
 from providers.kraken.level3 import OrderStream
-from providers.kraken.payloads import Control, System, decode
+from providers.kraken.payloads import Control, System
 from providers.kraken.peeks import is_v1
 
 ASSET_PAIRS: Final = "rest/AssetPairs"
@@ -38,19 +40,8 @@ _V1_EVENTS: Final = frozenset(
 _ASK_SPACING_NS: Final = 10 * NS_PER_S
 
 
-class _Connected(msgspec.Struct):
-    channels: list[str]
-
-
-class _Dropped(msgspec.Struct):
-    first: int
-    last: int
-
-
 _CONTROL: Final = msgspec.json.Decoder(Control)
 _SYSTEM: Final = msgspec.json.Decoder(System)
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
 
 class Normalizer:
@@ -66,7 +57,7 @@ class Normalizer:
         self._statistics: dict[str, tickers.StatisticsStream] = {}
         self._system = "online"
         self._states: dict[str, states.State] = {}
-        self._carried: dict[int, set[str]] = {}
+        self._carried = Carried()
         self._undefined: set[tuple[str, str]] = set()
         self._ask_again_at = 0
         self._frames: dict[str, Callable[[Envelope, Known], Sequence[Output]]] = {
@@ -92,7 +83,7 @@ class Normalizer:
         if self._archive:
             return ()  # the input may be two lanes merged: where one was down the other's frames stand
         if kind == KIND_CONNECTED:
-            self._carried[envelope.connection] = set(decode(_CONNECTED, envelope.payload).channels)
+            self._carried.connected(envelope.connection, envelope.payload)
         elif kind == KIND_DISCONNECTED:
             return self._disconnected(envelope)
         elif kind == KIND_DROPPED:
@@ -119,7 +110,7 @@ class Normalizer:
         if known is None:
             return self._unknown(SCHEMAS[kind][0], envelope.channel, symbol, envelope.ts_recv)
         outputs = self._frames[kind](envelope, known)
-        self._carry(envelope)
+        self._carried.carry(envelope.connection, envelope.channel)
         return outputs
 
     def _book(self, envelope: Envelope, known: Known) -> Sequence[Output]:
@@ -190,7 +181,7 @@ class Normalizer:
 
     def _instruments(self, envelope: Envelope) -> Sequence[Output]:
         outputs = self._learned(self._registry.learn_message(envelope.payload, envelope.ts_recv), envelope.ts_recv)
-        self._carry(envelope)
+        self._carried.carry(envelope.connection, envelope.channel)
         return outputs
 
     def _learned(self, learned: Learned, ts_recv: int) -> list[Output]:
@@ -266,24 +257,18 @@ class Normalizer:
         self._undefined.add((schema, channel))
         return [gap(self._publisher, number, schema, channel, marker, ts_event)]
 
-    def _carry(self, envelope: Envelope) -> None:
-        """Remember which connection a channel comes on: frames may precede the notice that their connection is up."""
-        self._carried.setdefault(envelope.connection, set()).add(envelope.channel)
-
     def _disconnected(self, envelope: Envelope) -> Sequence[Output]:
         """Reconnecting subscribes again, which brings snapshots: nothing to ask for."""
-        lost = self._carried.pop(envelope.connection, set()).difference(*self._carried.values())
-        return [
-            output for channel in sorted(lost) for output in self._doubt(channel, Gap("disconnected"), envelope.ts_recv)
-        ]
+        lost, marker = self._carried.disconnected(envelope.connection), Gap("disconnected")
+        return [output for channel in lost for output in self._doubt(channel, marker, envelope.ts_recv)]
 
     def _dropped(self, envelope: Envelope) -> Sequence[Output]:
         """No new snapshot comes by itself: books, trades and definitions are asked for."""
         channel, ts_recv = envelope.channel, envelope.ts_recv
-        content = decode(_DROPPED, envelope.payload)
+        marker = dropped_gap(envelope.payload)
         if channel in {ASSET_PAIRS, INSTRUMENT}:
             return [Resync(channel)]
-        outputs = self._doubt(channel, Gap("dropped", content.first, content.last), ts_recv)
+        outputs = self._doubt(channel, marker, ts_recv)
         stream = self._books.get(channel) or self._trades.get(channel)
         return outputs + (stream.ask(ts_recv) if stream is not None else [])
 

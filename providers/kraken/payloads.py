@@ -10,10 +10,9 @@ from typing import Annotated, Final
 
 import msgspec
 
-from penstock.errors import PayloadError
 from providers.kraken.peeks import channel_of, event_time, merge_key, trade_id_of
 
-__all__ = ["channel_of", "decode", "event_time", "merge_key", "trade_id_of"]
+__all__ = ["channel_of", "event_time", "merge_key", "trade_id_of"]
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Crc = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -234,13 +233,3 @@ class Control(msgspec.Struct):
     symbol: str = ""
     result: Result | None = None
     data: list[msgspec.Raw] = []
-
-
-def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:
-    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's."""
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise PayloadError("shape", "payload", len(bytes(payload)), f"bytes of another shape: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "payload", len(bytes(payload)), f"bytes of JSON: {error}") from None

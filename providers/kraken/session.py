@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
 from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Request, Send, Subscribed
 from penstock.timestamps import NS_PER_S
 from providers.kraken.names import altname
-from providers.kraken.payloads import Control, decode, trade_id_of
+from providers.kraken.payloads import Control, trade_id_of
 
 BOOK_DEPTH: Final = 10
 """The depth of the checksum: deeper levels would come unproved (see README)."""

@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.timestamps import MAX_NS
 from providers.kraken import readings
 from providers.kraken.events import check_symbol
 from providers.kraken.names import modern
 from providers.kraken.numbers import decimals
-from providers.kraken.payloads import decode
 
 _DEPTHS: Final = {f"book-{depth}": depth for depth in (10, 25, 100, 500, 1000)}
 _SIDES: Final = {"b": "buy", "s": "sell"}

@@ -6,11 +6,12 @@ from typing import Final
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.timestamps import from_iso8601
 from providers.kraken import readings
 from providers.kraken.events import check_symbol
-from providers.kraken.payloads import BookData, Candle, Frame, Level3Data, Ticker, Trade, decode
+from providers.kraken.payloads import BookData, Candle, Frame, Level3Data, Ticker, Trade
 
 MINUTE: Final = 1
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.dbn import UNDEF_PRICE, UNDEF_TIMESTAMP
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, PUT, SPOT
 from penstock.instruments import Instrument as Described
@@ -15,7 +16,7 @@ from penstock.lots import MAX_FIXED, SCALE, decimal_text, fixed
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S
 from providers.okx.eras import lot_text
-from providers.okx.payloads import Answer, Instrument, InstrumentName, decode
+from providers.okx.payloads import Answer, Instrument, InstrumentName
 from providers.okx.states import EXPIRED
 
 REST_LAG_NS: Final = 10 * NS_PER_S

@@ -17,6 +17,7 @@ from penstock.dbn import (
     STAT_MARK_PRICE,
     STAT_OPEN_INTEREST,
 )
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
@@ -41,7 +42,6 @@ from providers.okx.payloads import (
     Push,
     Ticker,
     Trade,
-    decode,
 )
 from providers.okx.peeks import STATUS
 from providers.okx.statistics import Stated, as_price, as_quantity, as_rate
@@ -100,12 +100,12 @@ class Normalizer:
             if handle is None:
                 return self._control(envelope)
             outputs = handle(envelope)
-            self._streams.carry(envelope.connection, channel)
+            self._streams.carried.carry(envelope.connection, channel)
             return outputs
         if self._archive:
             return ()  # the input may be two lanes merged: where one was down the other's frames stand
         if kind == KIND_CONNECTED:
-            self._streams.connected(envelope.connection, envelope.payload)
+            self._streams.carried.connected(envelope.connection, envelope.payload)
         elif kind == KIND_DISCONNECTED:
             return self._streams.disconnected(envelope.connection, envelope.ts_recv)
         elif kind == KIND_DROPPED:

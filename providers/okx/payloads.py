@@ -10,7 +10,6 @@ from typing import Annotated
 
 import msgspec
 
-from penstock.errors import PayloadError
 from providers.okx.peeks import book_sequence, channel_of, event_time, merge_key
 
 __all__ = ["book_sequence", "channel_of", "event_time", "merge_key"]
@@ -262,13 +261,3 @@ class Control(msgspec.Struct):
     msg: str = ""
     channel: str = ""
     data: list[msgspec.Raw] = []
-
-
-def decode[T](decoder: msgspec.json.Decoder[T], payload: bytes | msgspec.Raw) -> T:
-    """Decode, or raise PayloadError: "json" where the text is not JSON, "shape" where it is not the message's."""
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise PayloadError("shape", "payload", len(bytes(payload)), f"bytes of another shape: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("json", "payload", len(bytes(payload)), f"bytes of JSON: {error}") from None

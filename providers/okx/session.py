@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.payloads import REST
 from penstock.provider import Endpoints, ProviderInfo
@@ -21,7 +22,7 @@ from penstock.session import Action, Credentials, Plan, Reconnect, Rejected, Req
 from penstock.timestamps import NS_PER_S
 from providers.okx.login import login
 from providers.okx.names import BOOK_CHANNELS, arg_of, family_of, type_of
-from providers.okx.payloads import Answer, Candle, Control, Push, Status, book_sequence, decode, event_time
+from providers.okx.payloads import Answer, Candle, Control, Push, Status, book_sequence, event_time
 from providers.okx.plans import make_plans, wanted
 
 PING_NS: Final = 15 * NS_PER_S

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import msgspec
-
+from penstock.connections import Carried, dropped_gap
 from penstock.instruments import instrument_id
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
@@ -17,24 +16,10 @@ from providers.okx.books import BookStream
 from providers.okx.definitions import Known, Registry
 from providers.okx.events import SCHEMAS, gap, subject_of
 from providers.okx.names import BY_TYPE, type_of
-from providers.okx.payloads import decode
 from providers.okx.statistics import Stated, StatisticsStream
 from providers.okx.trades import TradeStream
 
 _ASK_AGAIN_NS: Final = NS_PER_S
-
-
-class _Connected(msgspec.Struct):
-    channels: list[str]
-
-
-class _Dropped(msgspec.Struct):
-    first: int
-    last: int
-
-
-_CONNECTED: Final = msgspec.json.Decoder(_Connected)
-_DROPPED: Final = msgspec.json.Decoder(_Dropped)
 
 
 class Streams:
@@ -42,6 +27,7 @@ class Streams:
 
     def __init__(self, publisher: Publisher, *, archive: bool) -> None:
         self.registry = Registry(publisher)
+        self.carried = Carried()
         self._publisher = publisher
         self._archive = archive
         self._books: dict[str, BookStream] = {}
@@ -50,7 +36,6 @@ class Streams:
         self._bars: dict[str, int] = {}
         self._subscribed_at: dict[str, int] = {}
         self._followers: dict[str, dict[str, None]] = {}
-        self._carried: dict[int, set[str]] = {}
         self._undefined: set[tuple[str, str]] = set()
         self._asked: dict[str, int] = {}
 
@@ -163,28 +148,19 @@ class Streams:
         self._undefined.add((schema, channel))
         return [gap(self._publisher, number, schema, channel, marker, ts_event)]
 
-    def carry(self, connection: int, channel: str) -> None:
-        """Remember which connection a channel comes on: frames may precede the notice that their connection is up."""
-        self._carried.setdefault(connection, set()).add(channel)
-
-    def connected(self, connection: int, payload: bytes) -> None:
-        """A connection is up with these channels. Raises PayloadError."""
-        self._carried[connection] = set(decode(_CONNECTED, payload).channels)
-
     def disconnected(self, connection: int, ts_recv: int) -> list[Output]:
         """Reconnecting subscribes again, which brings snapshots: nothing to ask for."""
-        lost = self._carried.pop(connection, set()).difference(*self._carried.values())
-        marker = Gap("disconnected")
-        return [output for channel in sorted(lost) for output in self._doubt(channel, marker, ts_recv)]
+        lost, marker = self.carried.disconnected(connection), Gap("disconnected")
+        return [output for channel in lost for output in self._doubt(channel, marker, ts_recv)]
 
     def dropped(self, channel: str, payload: bytes, ts_recv: int) -> list[Output]:
         """No new snapshot comes by itself: books and definitions are asked for. Raises PayloadError."""
-        content = decode(_DROPPED, payload)
+        marker = dropped_gap(payload)
         if channel.startswith("rest/instruments/"):
             return [Resync(channel)]
         if channel.startswith("instruments."):
             return [Resync(f"rest/{channel.replace('.', '/', 1)}")]
-        outputs = self._doubt(channel, Gap("dropped", content.first, content.last), ts_recv)
+        outputs = self._doubt(channel, marker, ts_recv)
         if SCHEMAS.get(channel.partition(".")[0]) == "MBO":
             stream = self._books.get(channel)
             outputs += [Resync(channel)] if stream is None else stream.ask(ts_recv)

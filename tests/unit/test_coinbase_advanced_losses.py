@@ -144,7 +144,7 @@ def mangle(payload: bytes, source: random.Random) -> bytes:
 
 
 REASONS = {
-    "json", "schema", "time_format", "number_format", "number_range", "number_precision", "not_whole_lots",
+    "json", "shape", "time_format", "number_format", "number_range", "number_precision", "not_whole_lots",
     "size_range", "definition",
 }  # fmt: skip
 
