@@ -132,9 +132,11 @@ class VenueLoop:
             monkeypatch.setattr(clock, name, self._clock(divisor))
         self.provider = provider
         self.info = providers.info(provider)
+        simulated = import_module(f"providers.{provider}.simulator").Simulator
+        self.normalizer = providers.normalizer_class(provider)(self.info)
         self.ledger_path = directory / f"{provider}-{seed}.jsonl"
         self._ledger = Ledger(self.ledger_path)
-        self.venue: Venue = import_module(f"providers.{provider}.simulator").Simulator(seed, self._ledger)
+        self.venue: Venue = simulated(seed, self._ledger)
         self._app = web.Application()
         self.venue.routes(Router(self._app, self.venue))
         self._payloads = providers.payloads(provider)
@@ -142,7 +144,6 @@ class VenueLoop:
         self._raw = self.venue.connection_type is RawConnection
         self._endpoints = Endpoints("tcp://sim:1" if self._raw else f"ws://sim/{base}", f"http://sim/{provider}")
         self.symbols = [listing.symbol for listing in self.venue.market.listings]
-        self.normalizer = providers.normalizer_class(provider)(self.info)
         self.clients: list[Client] = []
         self.books: dict[str, naive.Book] = {}
         self.definitions: dict[int, naive.Definition] = {}
