@@ -14,7 +14,7 @@ from rich.table import Table
 
 from penstock import clock
 from penstock.errors import ConfigError
-from strategies.backtest.numbers import plain
+from strategies.backtest.numbers import Unit, plain
 from strategies.backtest.page import Page
 from strategies.backtest.run import Backtest, Outcome, run
 from strategies.feed.loader import Window
@@ -93,17 +93,17 @@ def summary(outcome: Outcome, elapsed_s: float) -> dict[str, Any]:
 
 
 def _show(console: Console, outcome: Outcome, elapsed_s: float, output: Path | None) -> None:
-    table = Table(
-        title=f"{outcome.strategy}: profit and loss", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    title = f"{outcome.strategy}: profit and loss"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("instrument", no_wrap=True)
-    for heading in ("fills", "position", "realized", "open", "fees", "net", "in"):
-        table.add_column(heading, justify="left" if heading == "in" else "right", no_wrap=True)
+    for heading in ("fills", "position", "fees", "net"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("in", no_wrap=True)
     for account in outcome.results.accounts:
-        amounts = (account.realized, account.unrealized, account.fees, account.net)
+        unit = Unit.of(account.currency, (account.fees, account.net))
         table.add_row(
-            account.instrument, f"{len(account.fills):,}", plain(account.position), *(plain(a, 4) for a in amounts),
-            account.currency,
+            account.instrument, f"{len(account.fills):,}", plain(account.position), plain(unit.part(account.fees)),
+            unit.text(account.net), unit.name,
         )  # fmt: skip
     console.print(table)
     objects = sum(outcome.account.objects.values())

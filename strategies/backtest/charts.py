@@ -109,7 +109,7 @@ def _mark(box: Frame, mark: Mark) -> str:
 
 def _grid(box: Frame) -> str:
     parts = []
-    for value, text in value_ticks(box.low, box.high, 4 if box.height > 150 else 2):
+    for value, text in value_ticks(box.low, box.high, 5 if box.height > 150 else 3):
         y = box.y(value)
         word = "zero" if value == 0 else "grid"
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="{word}"/>')

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 NS: Final = 1_000_000_000
 MINUS: Final = "\u2212"
@@ -44,6 +45,27 @@ def lasting(ns: int) -> str:
         if count:
             parts.append(f"{count} {word}")
     return " ".join(parts[:2])
+
+
+class Unit(NamedTuple):
+    """A unit in which some amounts of a currency are short to read: `mBTC`, `µUSDT`, `USD`."""
+
+    factor: Decimal
+    name: str
+
+    @classmethod
+    def of(cls, currency: str, amounts: Iterable[Decimal]) -> Unit:
+        """The unit for amounts of a currency, by the largest of them."""
+        factor, prefix = scale_of(max((abs(float(amount)) for amount in amounts), default=0.0))
+        return cls(Decimal(factor), prefix + currency)
+
+    def text(self, amount: Decimal) -> str:
+        """The amount without its unit, rounded to what matters, with a sign."""
+        return signed(self.part(amount))
+
+    def part(self, amount: Decimal) -> Decimal:
+        """The amount in this unit, rounded to four decimals."""
+        return round(amount * self.factor, 4)
 
 
 def scale_of(largest: float) -> tuple[float, str]:

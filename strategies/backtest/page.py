@@ -11,7 +11,7 @@ from typing import Final
 from strategies.backtest import charts
 from strategies.backtest.assumptions import assumptions
 from strategies.backtest.ledger import Account, Fill
-from strategies.backtest.numbers import lasting, plain, scale_of, signed, utc
+from strategies.backtest.numbers import Unit, lasting, plain, signed, utc
 from strategies.backtest.run import Outcome
 
 _STYLE: Final = Path(__file__).with_name("page.css")
@@ -62,13 +62,12 @@ class Page:
             net = sum((account.net for account in mine), Decimal(0))
             fees = sum((account.fees for account in mine), Decimal(0))
             fall = min((value for _, value in self._results.drawdown(currency)), default=Decimal(0))
+            unit = Unit.of(currency, (net, fees, fall))
+            detail = f"fees {plain(unit.part(fees))}, deepest fall {plain(unit.part(fall))} {unit.name}"
             tiles.append(
-                _tile(
-                    "Net result, after fees",
-                    net,
-                    currency,
-                    f"fees {plain(fees, _DIGITS)}, deepest fall {plain(fall, _DIGITS)}",
-                )
+                f'<div class="tile"><div class="what">Net result, after fees</div><div class="much">'
+                f"{_coloured(net, unit)} <small>{escape(unit.name)}</small></div>"
+                f'<div class="what">{escape(detail)}</div></div>'
             )
         fills = sum(len(account.fills) for account in self._traded)
         orders = self._results.orders
@@ -94,15 +93,15 @@ class Page:
         for currency in self._currencies():
             equity = [(ts, float(value)) for ts, value in self._results.equity(currency)]
             fall = [(ts, float(value)) for ts, value in self._results.drawdown(currency)]
-            factor, prefix = scale_of(max(abs(value) for _, value in equity))
-            unit = prefix + currency
+            unit = Unit.of(currency, (value for _, value in self._results.equity(currency)))
+            factor, name = float(unit.factor), escape(unit.name)
             upper = charts.frame(self._span, [v * factor for _, v in equity], _TALL, zero=True)
             lower = charts.frame(self._span, [v * factor for _, v in fall], _LOW, zero=True)
             cards.append(
-                f'<div class="card"><h3>Equity <small>net, {escape(unit)}; open positions at the last price</small></h3>'
-                f"{charts.line(upper, [(t, v * factor) for t, v in equity], f'Equity in {unit}')}"
-                f"<h3>Drawdown <small>below the highest equity so far, {escape(unit)}</small></h3>"
-                f"{charts.line(lower, [(t, v * factor) for t, v in fall], f'Drawdown in {unit}', kind='area')}</div>"
+                f'<div class="card"><h3>Equity <small>net, {name}; open positions at the last price</small></h3>'
+                f"{charts.line(upper, [(t, v * factor) for t, v in equity], f'Equity in {unit.name}')}"
+                f"<h3>Drawdown <small>below the highest equity so far, {name}</small></h3>"
+                f"{charts.line(lower, [(t, v * factor) for t, v in fall], f'Drawdown in {unit.name}', kind='area')}</div>"
             )
         nothing = '<div class="card">No order was filled, so there is no equity to draw.</div>'
         return f"<section><h2>Equity and drawdown</h2>{''.join(cards) or nothing}</section>"
@@ -124,14 +123,16 @@ class Page:
         return f"<section><h2>Fills on price</h2>{_KEY}{''.join(cards)}</section>" if cards else ""
 
     def _instruments(self) -> str:
-        rows = [
-            [
-                escape(a.instrument), f"{len(a.fills):,}", _unit(plain(a.turnover, _DIGITS), a.currency),
-                _unit(plain(a.position), a.unit), signed(a.realized, _DIGITS), signed(a.unrealized, _DIGITS),
-                plain(a.fees, _DIGITS), _coloured(a.net), escape(a.currency),
-            ]
-            for a in self._results.accounts
-        ]  # fmt: skip
+        rows = []
+        for a in self._results.accounts:
+            unit = Unit.of(a.currency, (a.realized, a.unrealized, a.fees, a.net))
+            rows.append(
+                [
+                    escape(a.instrument), f"{len(a.fills):,}", _unit(plain(a.turnover, _DIGITS), a.currency),
+                    _unit(plain(a.position), a.unit), unit.text(a.realized), unit.text(a.unrealized),
+                    plain(unit.part(a.fees)), _coloured(a.net, unit), escape(unit.name),
+                ]
+            )  # fmt: skip
         heads = ["Instrument", "Fills", "Turnover", "Position at the end", "Realized", "Open", "Fees", "Net", "In"]
         return (
             f'<section><h2>By instrument</h2><div class="card wide">{_table(heads, rows, text=(0, 8))}</div></section>'
@@ -209,14 +210,6 @@ class Page:
         return f'<section><h2>What the strategy saw</h2><div class="card"><dl>{listed}</dl></div></section>'
 
 
-def _tile(what: str, amount: Decimal, currency: str, detail: str) -> str:
-    word = "up" if amount > 0 else "down" if amount < 0 else ""
-    return (
-        f'<div class="tile"><div class="what">{what}</div><div class="much {word}">{signed(amount, _DIGITS)} '
-        f'<small>{escape(currency)}</small></div><div class="what">{escape(detail)}</div></div>'
-    )
-
-
 def _told(account: Account, fill: Fill) -> str:
     return (
         f"{utc(fill.ts, '%Y-%m-%d %H:%M:%S.%f')[:-3]} UTC: {'bought' if fill.buy else 'sold'} {plain(fill.quantity)} "
@@ -233,9 +226,9 @@ def _unit(amount: str, unit: str) -> str:
     return f"{amount} <small>{escape(unit)}</small>"
 
 
-def _coloured(amount: Decimal) -> str:
+def _coloured(amount: Decimal, unit: Unit) -> str:
     word = "up" if amount > 0 else "down" if amount < 0 else ""
-    return f'<span class="{word}">{signed(amount, _DIGITS)}</span>'
+    return f'<span class="{word}">{unit.text(amount)}</span>'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int]) -> str:
