@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cold, grpc_stream, latency, normalize, publish
+from benchmarks import client, cold, grpc_stream, latency, normalize, publish
 from benchmarks.report import Report
 
 STEPS = {
     "normalize": normalize.run,
     "grpc": grpc_stream.run,
     "publish": publish.run,
+    "client": client.run,
     "cold": cold.run,
     "latency": latency.run,
 }
