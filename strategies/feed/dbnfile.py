@@ -57,7 +57,7 @@ class Header(NamedTuple):
 def header(path: Path) -> Header:
     """Dataset and schema of a DBN file. Raises Terminal for what is none, or holds several schemas."""
     with _opened(path) as file:
-        metadata: Any = databento_dbn.Metadata.decode(_metadata(path, file), upgrade_policy=None)
+        metadata: Any = databento_dbn.Metadata.decode(_metadata(path, file))
     if metadata.schema is None:
         raise Terminal(f"{path.name} holds several schemas, expected one DBN file per schema")
     return Header(metadata.dataset, str(metadata.schema))
