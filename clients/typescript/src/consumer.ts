@@ -33,12 +33,10 @@ export interface Setup {
 class Epoch {
   /** The last sequence that is done with. */
   done = 0n;
-  /** Channels seen alive, of those with a state. */
-  readonly channels = new Set<string>();
   /** Channels to snapshot again. */
   readonly lost = new Set<string>();
   readonly continuity: Continuity;
-  /** Whether the channels of the next heartbeat are all lost: we came late, or do not know what was missed. */
+  /** Whether any channel may be lost: we came late, or something is missing. The next heartbeat says which there are. */
   ignorant = false;
 
   constructor(
@@ -146,19 +144,16 @@ export class Consumer {
     const consumed = epoch.continuity.consume(sequence);
     if (typeof consumed !== "boolean") {
       this.setup.log("gap", { epoch: epoch.number, ...consumed });
-      for (const known of epoch.channels) epoch.lost.add(known);
+      epoch.ignorant = true;
     }
     if (consumed !== false && kind === Kind.HEARTBEAT) this.#alive(epoch, envelope);
     return consumed !== false;
   }
 
-  /** A heartbeat names what is alive: the only list of channels that a consumer which came late has. */
+  /** A heartbeat names what is alive: the only list of channels there is for a consumer that came late. */
   #alive(epoch: Epoch, envelope: Envelope): void {
-    for (const channel of alive(envelope)) {
-      if (!this.#hasState(channel)) continue;
-      epoch.channels.add(channel);
-      if (epoch.ignorant) epoch.lost.add(channel);
-    }
+    if (!epoch.ignorant) return;
+    for (const channel of alive(envelope)) if (this.#hasState(channel)) epoch.lost.add(channel);
     epoch.ignorant = false;
   }
 
