@@ -17,7 +17,8 @@ def quantity(instrument: Instrument, wanted: Decimal) -> Quantity | None:
     step = instrument.size_increment.as_decimal()
     amount = wanted // step * step
     least = instrument.min_quantity.as_decimal() if instrument.min_quantity is not None else step
-    return Quantity.from_str(f"{amount.normalize():f}") if amount >= max(least, step) else None
+    # With the instrument's own decimals: Nautilus's matching takes no others.
+    return Quantity.from_str(f"{amount:.{instrument.size_precision}f}") if amount >= max(least, step) else None
 
 
 def of_base(instrument: Instrument, base: Decimal, price: Decimal) -> Quantity | None:

@@ -1,0 +1,209 @@
+"""The example strategies in Nautilus's own engine: what they do, and what they leave when the data is not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from penstock import dbn
+from penstock.errors import ConfigError
+from strategies import settings
+from strategies.carry.strategy import CarryConfig, CarryStrategy
+from strategies.ema_cross.strategy import EmaCrossConfig, EmaCrossStrategy
+from strategies.feed.notices import Live, Loss, Stale
+from strategies.imbalance import config as imbalance
+from strategies.run import names
+from strategies.spread.strategy import SpreadConfig, SpreadStrategy
+from tests.unit.strategy_market import Market, instrument, orders
+
+PERP, OTHER = instrument("binance_usdm", "BTCUSDT"), instrument("bybit", "BTCUSDT-LINEAR")
+SPOT = instrument("binance_spot", "BTCUSDT", "SPOT")
+STALE, LIVE = Stale(1_300_000_000), Live("PRIMARY")
+LOST = Loss("PRIMARY", "sequence", 1, 2, False)
+FOLDER = Path(settings.__file__).parent
+
+
+def trending(market: Market, up: int, down: int, between: Callable[[], None] = lambda: None) -> None:
+    """A trade a second, up and then down by a dollar each, and `between` at the top."""
+    price = 60_000
+    for step in range(up + down):
+        if step == up:
+            between()
+        price += 1 if step < up else -1
+        market.wait(1)
+        market.quote(0, str(price))
+        market.trade(0, str(price), lots=1000)
+
+
+def ema(market: Market, *, allow_short: bool = False) -> EmaCrossStrategy:
+    return EmaCrossStrategy(EmaCrossConfig(instrument_ids=market.ids, bar_s=2, fast=2, slow=5, allow_short=allow_short))
+
+
+def test_the_averages_cross_on_bars_built_from_trades() -> None:
+    """Long while prices rise, flat when they have fallen for a while; short only where allowed."""
+    for allow_short, wanted in ((False, ["BUY 0.001", "SELL 0.001"]), (True, ["BUY 0.001", "SELL 0.002"])):
+        market = Market(PERP)
+        trending(market, 20, 30)
+        made = [f"{side} {quantity}" for _, side, quantity in orders(market.run(ema(market, allow_short=allow_short)))]
+        assert [text.replace(" MARKET", "") for text in made] == wanted
+
+
+def test_the_averages_forget_what_was_before_a_silence() -> None:
+    """Stale at the top and live again at once: the averages begin anew and need five whole bars to speak."""
+    market = Market(PERP)
+
+    def silence() -> None:
+        market.notice(0, "TRADES", STALE)
+        market.wait(0.01)
+        market.notice(0, "TRADES", LIVE)
+
+    trending(market, 20, 8, silence)
+    assert [side for _, side, _ in orders(market.run(ema(market)))] == ["BUY"]
+    market = Market(PERP)
+    trending(market, 20, 8)
+    assert [side for _, side, _ in orders(market.run(ema(market)))] == ["BUY", "SELL"]
+
+
+def test_no_average_while_trades_are_stale_or_lost() -> None:
+    """Nothing is bought on trades that stay STALE, nor on bars each of which lost trades on both lanes; a loss that the
+    other lane covered changes nothing."""
+    bought = []
+    for what, every in ((STALE, False), (LOST, True), (LOST._replace(covered=True), True)):
+        market = Market(PERP)
+        market.notice(0, "TRADES", what)
+        for step in range(40):
+            market.wait(1)
+            market.quote(0, str(60_000 + step))
+            market.trade(0, str(60_000 + step))
+            if every:
+                market.notice(0, "TRADES", what)
+        bought.append(len(orders(market.run(ema(market)))))
+    assert bought == [0, 0, 1]
+
+
+def spread(market: Market, **fields: object) -> SpreadStrategy:
+    return SpreadStrategy(SpreadConfig(instrument_ids=market.ids, memory=20, **fields))  # type: ignore[arg-type]
+
+
+def apart(market: Market, gaps: list[int], between: Callable[[], None] = lambda: None, at: int = -1) -> None:
+    """A quote of each venue every 0.1 s, the first dearer by `gap` dollars."""
+    for step, gap in enumerate(gaps):
+        if step == at:
+            between()
+        market.wait(0.1)
+        market.quote(1, "60000")
+        market.quote(0, str(60_000 + gap))
+
+
+QUIET = [0, 2, -2, 1, -1] * 10
+
+
+def test_the_spread_is_sold_when_wide_and_bought_back() -> None:
+    """Dear at the first: sold there and bought at the second; both undone when the gap closes; the mirror image too."""
+    for gap, first, second in ((100, "SELL", "BUY"), (-100, "BUY", "SELL")):
+        market = Market(PERP, OTHER)
+        apart(market, [*QUIET, gap, gap, 0, 0, 0])
+        made = orders(market.run(spread(market)))
+        assert [(name.partition(".")[2], side, quantity) for name, side, quantity in made] == [
+            ("BINANCE_USDM", first, "0.010"),
+            ("BYBIT", second, "0.010"),
+            ("BINANCE_USDM", second, "0.010"),
+            ("BYBIT", first, "0.010"),
+        ]
+
+
+def test_the_spread_needs_both_sides_whole_and_fresh() -> None:
+    """Nothing is sold on a gap to quotes that are STALE, or older than a second."""
+    market = Market(PERP, OTHER)
+    apart(market, [*QUIET, 100, 100], lambda: market.notice(1, "MBP_1", STALE), at=len(QUIET))
+    assert orders(market.run(spread(market))) == []
+    market = Market(PERP, OTHER)
+    apart(market, QUIET)
+    market.wait(2)
+    market.quote(0, "60100")
+    assert orders(market.run(spread(market))) == []
+    assert len(orders(_wide().run(spread(_wide())))) == 2
+
+
+def _wide() -> Market:
+    market = Market(PERP, OTHER)
+    apart(market, [*QUIET, 100])
+    return market
+
+
+def test_a_leg_that_fails_closes_the_other() -> None:
+    """The second venue refuses (nothing to trade with): the first leg is undone and nothing follows."""
+    market = Market(PERP, OTHER)
+    apart(market, QUIET)
+    for _ in range(6):
+        market.wait(0.1)
+        market.quote(1, "60000", lots=1)  # 0.001 of the 0.010 wanted: the rest is cancelled
+        market.quote(0, "60100")
+    strategy = spread(market)
+    made = orders(market.run(strategy))
+    assert strategy.broken
+    net = sum(Decimal(quantity) * (1 if side == "BUY" else -1) for name, side, quantity in made if "USDM" in name)
+    assert net == 0
+    assert len([name for name, _, _ in made if "USDM" in name]) == 2
+
+
+def carry(market: Market) -> CarryStrategy:
+    return CarryStrategy(CarryConfig(instrument_ids=market.ids, enter_bps=Decimal(1)))
+
+
+def funded(market: Market, rates: list[str], between: Callable[[], None] = lambda: None, at: int = -1) -> None:
+    """Two seconds at each rate; mark at the index."""
+    for step, rate in enumerate(rates):
+        if step == at:
+            between()
+        market.statistic(0, dbn.STAT_MARK_PRICE, "60000")
+        market.statistic(0, dbn.STAT_FIXING_PRICE, "60000")
+        if rate:
+            market.statistic(0, dbn.STAT_FUNDING_RATE, rate)
+        for _ in range(2):
+            market.wait(1)
+            market.quote(0, "60000")
+            market.quote(1, "60000")
+
+
+def test_carry_is_held_while_it_pays() -> None:
+    """Short the perpetual and long the coin above one basis point; both closed when the rate turns."""
+    market = Market(PERP, SPOT)
+    funded(market, ["0.00005", "0.0003", "0.0003", "0.00005", "-0.0001", "-0.0001"])
+    made = orders(market.run(carry(market)))
+    assert [(name.partition(".")[2], side, quantity) for name, side, quantity in made] == [
+        ("BINANCE_USDM", "SELL", "0.010"),
+        ("BINANCE_SPOT", "BUY", "0.010"),
+        ("BINANCE_USDM", "BUY", "0.010"),
+        ("BINANCE_SPOT", "SELL", "0.010"),
+    ]
+
+
+def test_carry_waits_for_the_rate_of_now() -> None:
+    """Not entered on a rate from before a silence, nor while statistics are STALE, nor far below the index."""
+    market = Market(PERP, SPOT)
+    market.statistic(0, dbn.STAT_FUNDING_RATE, "0.0003")
+    market.notice(0, "STATISTICS", STALE)
+    funded(market, ["", ""], lambda: market.notice(0, "STATISTICS", LIVE), at=1)
+    assert orders(market.run(carry(market))) == []
+    market = Market(PERP, SPOT)
+    funded(market, ["0.0003"] * 3, lambda: None)
+    strategy = CarryStrategy(CarryConfig(instrument_ids=market.ids, max_discount_bps=Decimal(-1)))
+    assert orders(market.run(strategy)) == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_example_has_a_file_that_configures_it(name: str) -> None:
+    """The file beside the strategy loads, names only what the strategy has, and the strategy starts with it."""
+    module = __import__(f"strategies.{name}.config", fromlist=["config"])
+    chosen = settings.load(FOLDER / name / "config.yaml")
+    settings.check(chosen)
+    market = Market(PERP, OTHER)
+    made = settings.configured(module, market.ids[: len(chosen.instruments)], chosen.strategy)
+    module.STRATEGY(made)
+    assert len((FOLDER / name / "strategy.py").read_text().splitlines()) < 150
+    with pytest.raises(ConfigError, match="strategy has no setting 'nonsense', expected one of"):
+        settings.configured(imbalance, market.ids, {"nonsense": 1})
