@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import providers
 from penstock import dbn, lots
 from penstock.book import Book
-from penstock.client import Item, LaneSwitch, Listing, Loss, Message, Notice, Stale, array, subscribe
+from penstock.client import Item, LaneSwitch, Listing, Loss, Message, Notice, Stale, array, records, subscribe
 from penstock.client.backlog import Backlog
 from penstock.errors import ConfigError, PayloadError
 from penstock.instruments import FUTURE, Instrument
@@ -121,12 +121,10 @@ def test_records_are_databentos_and_the_array_has_its_columns() -> None:
 
 def test_every_record_type_has_its_array_layout() -> None:
     """numpy's layout is as long as the record, for all this project publishes."""
-    from penstock.client.records import DTYPES
-
-    assert {rtype: kind.itemsize for rtype, kind in DTYPES.items()} == {
+    assert {rtype: kind.itemsize for rtype, kind in records.DTYPES.items()} == {
         rtype: size for rtype, size in dbn.RECORD_BYTES.items() if rtype != 0x16
     }
-    assert all(kind.fields is not None and "ts_event" in kind.fields for kind in DTYPES.values())
+    assert all(kind.fields is not None and "ts_event" in kind.fields for kind in records.DTYPES.values())
     quote = dbn.mbp_1(*IDS, 1, 128, 2, 3, 10, 20, 4, 5)
     columns = array([quote])
     assert [columns[name][0] for name in ("bid_px_00", "ask_px_00", "bid_sz_00", "ask_sz_00")] == [10, 20, 4, 5]
@@ -134,19 +132,23 @@ def test_every_record_type_has_its_array_layout() -> None:
 
 
 def test_messages_may_be_decoded_in_other_threads() -> None:
-    """Each thread has a decoder of its own."""
+    """Each thread has a decoder of its own, as one buffers between being written to and being read."""
     found: list[int] = []
+    decoders: set[int] = set()
 
     def work(first: int) -> None:
+        decoders.add(id(records._decoder.dbn))
         for n in range(first, first + 300):
             found.extend(r.sequence for r in message(trade(n)).records)
 
+    work(3_000)
     threads = [threading.Thread(target=work, args=(i * 1000,)) for i in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == sorted(n for i in range(3) for n in range(i * 1000, i * 1000 + 300))
+    assert sorted(found) == sorted(n for i in range(4) for n in range(i * 1000, i * 1000 + 300))
+    assert len(decoders) > 1
 
 
 # --- the backlog --------------------------------------------------------------------------------------------------
