@@ -24,7 +24,7 @@ export interface Setup {
   readonly instance: Instance;
   /** Beginnings of the channels of which this consumer keeps a state, so that it needs a snapshot after a loss. */
   readonly state: readonly string[];
-  /** Resolves when the envelopes are done with: they are acknowledged then and not before. */
+  /** Resolves when these envelopes and all before them are done with: they are acknowledged then and not before. */
   readonly write: (epoch: bigint, envelopes: readonly Envelope[]) => Promise<void>;
   readonly log: (event: string, fields: Record<string, unknown>) => void;
 }
@@ -127,7 +127,8 @@ export class Consumer {
   async #consume(epoch: Epoch, envelopes: readonly Envelope[]): Promise<void> {
     const fresh = envelopes.filter((envelope) => this.#isNew(epoch, envelope));
     const reached = epoch.continuity.last;
-    if (fresh.length > 0) await this.setup.write(epoch.number, fresh);
+    // Even where nothing is new: what a superseded stream is still writing is counted in, and ends before this.
+    await this.setup.write(epoch.number, fresh);
     if (reached > epoch.done) epoch.done = reached;
   }
 
