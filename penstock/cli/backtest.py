@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,14 +83,19 @@ def summary(outcome: Outcome, elapsed_s: float) -> dict[str, Any]:
         "instruments": [
             {
                 "instrument": account.instrument, "currency": account.currency, "fills": len(account.fills),
-                "position": plain(account.position), "realized": plain(account.realized),
-                "unrealized": plain(account.unrealized), "fees": plain(account.fees), "net": plain(account.net),
+                "position": _text(account.position), "realized": _text(account.realized),
+                "unrealized": _text(account.unrealized), "fees": _text(account.fees), "net": _text(account.net),
             }
             for account in outcome.results.accounts
         ],
         "clean": all(quality.clean for quality in outcome.quality),
         "seconds": round(elapsed_s, 1),
     }  # fmt: skip
+
+
+def _text(amount: Decimal) -> str:
+    # Twelve decimals are beyond every currency's; more of them is what dividing left over.
+    return f"{round(amount, 12).normalize():f}"
 
 
 def _show(console: Console, outcome: Outcome, elapsed_s: float, output: Path | None) -> None:

@@ -116,34 +116,11 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run a strategy over stored days: the same code, objects and order as live."""
-    from penstock.cli.backtest import main as run, window
+    from penstock.cli import backtest as command
 
-    between = window(begin, end)
-    raise typer.Exit(
-        run(strategy, config, between, _url(source), output, seen_log, Console(stderr=as_json), as_json=as_json)
-    )
-
-
-@app.command(
-    epilog="Example: `penstock backtest imbalance --config run.yaml --from 2026-11-21 --to 2026-11-21 --output page.html`"
-)
-def backtest(
-    strategy: Annotated[str, typer.Argument(help="A folder of strategies/.")],
-    config: Annotated[Path, typer.Option(help="What it trades and how: YAML or TOML, as for trade.")],
-    begin: Annotated[str, typer.Option("--from", help="UTC day, or a time such as 2026-11-21T07:30.")],
-    end: Annotated[str, typer.Option("--to", help="UTC day (to its end) or a time (exclusive).")],
-    source: Source = ".penstock/demo/final",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the results page here (HTML).")] = None,
-    seen_log: Annotated[Path | None, typer.Option(help="Note here what the strategy saw, line by line.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run a strategy over stored days: the same code, objects and order as live."""
-    from penstock.cli.backtest import main as run, window
-
-    between = window(begin, end)
-    raise typer.Exit(
-        run(strategy, config, between, _url(source), output, seen_log, Console(stderr=as_json), as_json=as_json)
-    )
+    between = command.window(begin, end)
+    console = Console(stderr=as_json)
+    raise typer.Exit(command.main(strategy, config, between, _url(source), output, seen_log, console, as_json=as_json))
 
 
 @app.command(epilog="Example: `penstock tail 'MARKET_DATA.PRIMARY.TRADES.*' --redis redis://127.0.0.1:6379`")

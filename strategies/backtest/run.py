@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -24,6 +23,7 @@ from strategies.backtest.settings import Simulation, simulation
 from strategies.digest import Digest, digested
 from strategies.feed.dataset import Dataset
 from strategies.feed.loader import Account, Loader, Window
+from strategies.run import names
 from strategies.settings import Settings, configured, provider_and_symbol
 
 _SAMPLES: Final = 1_500
@@ -67,10 +67,11 @@ Progress = Callable[[int, int], None]
 
 def strategy_module(name: str) -> ModuleType:
     """The config module of strategies/<name>/. Raises ConfigError where there is none."""
-    package = f"strategies.{name}"
-    if not name.isidentifier() or find_spec(package) is None or find_spec(f"{package}.config") is None:
-        raise ConfigError(f"STRATEGY is {name!r}, expected a folder of strategies/ with a config.py")
-    return import_module(f"{package}.config")
+    if name not in names():
+        raise ConfigError(
+            f"STRATEGY is {name!r}, expected a folder of strategies/ with a config.py: {', '.join(names())}"
+        )
+    return import_module(f"strategies.{name}.config")
 
 
 def run(backtest: Backtest, progress: Progress) -> Outcome:
