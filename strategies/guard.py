@@ -1,12 +1,15 @@
-"""What holds for every strategy of a live run, put around it: no order on stale data, and what happens to orders when
-the run ends. Each order's way is a JSON line of the log."""
+"""What holds for every strategy of a live run, put around it: no order on stale data, none above its limit, and what
+happens to orders when the run ends. Each order's way is a JSON line of the log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final, cast
 
+from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model.data import DataType
+from nautilus_trader.model.events import OrderDenied
 from nautilus_trader.model.identifiers import InstrumentId
 
 from penstock.telemetry import logger
@@ -26,6 +29,7 @@ class Guarded:
     admit: Callable[[], bool]
     guard: Settings
     guarded_ids: tuple[InstrumentId, ...]
+    limits: Mapping[InstrumentId, int]
     health: Health
     leaving: bool
 
@@ -55,17 +59,18 @@ class Guarded:
         self._then().on_data(data)
 
     def submit_order(self, order: Any, *args: Any, **kwargs: Any) -> None:
-        if self.guard.on_stale != "ignore" and not self._fresh(order.instrument_id):
-            logger().warning("order_withheld", instrument=order.instrument_id.value, reason="stale")
-            return
-        self._then().submit_order(order, *args, **kwargs)
+        if reason := self._objection(order):
+            self._deny(order, reason)
+        else:
+            self._then().submit_order(order, *args, **kwargs)
 
     def submit_order_list(self, order_list: Any, *args: Any, **kwargs: Any) -> None:
-        stale = [order.instrument_id.value for order in order_list.orders if not self._fresh(order.instrument_id)]
-        if self.guard.on_stale != "ignore" and stale:
-            logger().warning("order_withheld", instrument=stale[0], reason="stale")
+        reason = next(filter(None, map(self._objection, order_list.orders)), "")
+        if not reason:
+            self._then().submit_order_list(order_list, *args, **kwargs)
             return
-        self._then().submit_order_list(order_list, *args, **kwargs)
+        for order in order_list.orders:
+            self._deny(order, reason)
 
     def cancel_order(self, order: Any, *args: Any, **kwargs: Any) -> None:
         if not self._keeps():
@@ -80,14 +85,55 @@ class Guarded:
             logger().info(word, **_told(event))
         self._then().on_order_event(event)
 
-    def _fresh(self, instrument_id: InstrumentId) -> bool:
-        return all(stale != instrument_id for stale, _ in self.health.stale)
+    def _objection(self, order: Any) -> str:
+        """Why this order must not leave; "" where it may."""
+        if self.guard.on_stale != "ignore":
+            for stale, schema in self.health.stale:
+                if stale == order.instrument_id:
+                    return f"{schema} is stale"
+        if not self.guard.risk.enabled:
+            return ""
+        # Nautilus's risk engine (1.231) looks at the notional of orders of cash accounts only.
+        limit = self.limits[order.instrument_id]
+        notional = _notional(cast("Any", self).cache, order)
+        if notional is None:
+            return "no price yet by which to know its size"
+        return f"notional {notional} is more than max_notional {limit}" if notional > limit else ""
+
+    def _deny(self, order: Any, reason: str) -> None:
+        me: Any = self
+        denied = OrderDenied(
+            order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id, reason, UUID4(),
+            me.clock.timestamp_ns(),
+        )  # fmt: skip
+        # As Nautilus's own risk engine does: the strategy hears of it as of any other order.
+        me.cache.add_order(order)
+        me.msgbus.send(endpoint="ExecEngine.process", msg=denied)
 
     def _keeps(self) -> bool:
         return self.leaving and self.guard.on_stop == "keep"
 
     def _then(self) -> Any:
         return super()
+
+
+def _notional(cache: Any, order: Any) -> Decimal | None:
+    """In the quote currency, at the order's own price or else the market's."""
+    instrument, quote, trade = (
+        getattr(cache, what)(order.instrument_id) for what in ("instrument", "quote_tick", "trade_tick")
+    )
+    if order.has_price:
+        price = order.price
+    elif order.has_trigger_price:
+        price = order.trigger_price
+    elif quote is not None:
+        price = quote.ask_price if order.is_buy else quote.bid_price
+    elif trade is not None:
+        price = trade.price
+    else:
+        return None
+    notional: Decimal = instrument.notional_value(order.quantity, price, use_quote_for_inverse=True).as_decimal()
+    return notional
 
 
 def _told(event: Any) -> dict[str, str]:
@@ -103,13 +149,11 @@ def _told(event: Any) -> dict[str, str]:
     return told
 
 
-def guarded(
-    strategy: type, settings: Settings, instrument_ids: tuple[InstrumentId, ...], admit: Callable[[], bool]
-) -> type:
-    """A subclass of `strategy`, of the same name, under these settings' policies for these instruments; it starts if
-    `admit` says so."""
+def guarded(strategy: type, settings: Settings, limits: Mapping[InstrumentId, int], admit: Callable[[], bool]) -> type:
+    """A subclass of `strategy`, of the same name, under these settings' policies; it starts if `admit` says so. `limits`
+    are the run's instruments with the largest notional of an order of each, in its quote currency."""
     added = {
-        "admit": staticmethod(admit), "guard": settings, "guarded_ids": instrument_ids, "health": Health(),
+        "admit": staticmethod(admit), "guard": settings, "guarded_ids": tuple(limits), "limits": limits, "health": Health(),
         "leaving": False,
     }  # fmt: skip
     return type(strategy.__name__, (Guarded, strategy), added)

@@ -51,10 +51,10 @@ class Run:
 async def run(wanted: Run) -> int:
     """Run the node until it is stopped by SIGTERM or SIGINT. Raises Terminal where it cannot start."""
     listings = _listings(wanted)
-    ids = tuple(alias(wanted.settings, text) for text in wanted.settings.instruments)
+    limits = {alias(wanted.settings, text): wanted.settings.risk.limit(text) for text in wanted.settings.instruments}
     exits = accounts(wanted.settings, {name: [each.instrument for each in all_] for name, all_ in listings.items()})
     try:
-        chosen = configured(wanted.strategy, ids, wanted.settings.strategy)
+        chosen = configured(wanted.strategy, list(limits), wanted.settings.strategy)
         clients: list[PenstockDataClient] = []
         adapters: list[Any] = []
         observations = Observations(wanted.trades_log)
@@ -62,7 +62,7 @@ async def run(wanted: Run) -> int:
         config = _config(wanted, exits)
         node = TradingNode(config=config, loop=asyncio.get_running_loop())
         gate = _Gate([each.instrument for all_ in listings.values() for each in all_], adapters)
-        strategy = guarded(wanted.strategy.STRATEGY, wanted.settings, ids, gate.admit)
+        strategy = guarded(wanted.strategy.STRATEGY, wanted.settings, limits, gate.admit)
         strategy = observed(digested(strategy, digest) if digest is not None else strategy, observations)
         node.trader.add_strategy(strategy(chosen))
     except ValueError as error:
@@ -142,14 +142,9 @@ def _config(wanted: Run, exits: Sequence[Account]) -> TradingNodeConfig:
 
 
 def _risk(settings: Settings) -> LiveRiskEngineConfig:
-    risk = settings.risk
-    limits = dict.fromkeys(settings.instruments, risk.max_notional) | risk.max_notional_of
-    rate = f"{risk.orders_per_s}/00:00:01"
+    rate = f"{settings.risk.orders_per_s}/00:00:01"
     return LiveRiskEngineConfig(
-        bypass=not risk.enabled,
-        max_order_submit_rate=rate,
-        max_order_modify_rate=rate,
-        max_notional_per_order={alias(settings, text).value: limit for text, limit in limits.items()},
+        bypass=not settings.risk.enabled, max_order_submit_rate=rate, max_order_modify_rate=rate
     )
 
 

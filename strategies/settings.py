@@ -25,7 +25,8 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Risk(_Part, frozen=True):
-    """Limits that Nautilus's risk engine holds before an order leaves. A breach denies the order.
+    """Limits held before an order leaves; a breach denies the order. They come beside what Nautilus's risk engine checks
+    of each order (steps, smallest quantities, balances of cash accounts).
 
     `max_notional` is per order, in the instrument's quote currency; `max_notional_of` overrides it for an instrument
     `PROVIDER:SYMBOL`. `orders_per_s` counts submissions and, apart from them, changes.
@@ -35,6 +36,10 @@ class Risk(_Part, frozen=True):
     orders_per_s: Rate = 10
     max_notional: Annotated[int, msgspec.Meta(gt=0)] = 10_000
     max_notional_of: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def limit(self, instrument: str) -> int:
+        """The largest notional of an order of `PROVIDER:SYMBOL`."""
+        return self.max_notional_of.get(instrument, self.max_notional)
 
 
 class Execution(_Part, frozen=True):

@@ -55,7 +55,7 @@ def guarded_run(chosen: Settings, *, admitted: bool = True) -> tuple[list[OrderS
         if notice is not None:
             market.wait(1)
             market.notice(0, "MBP_1", notice)
-    strategy = guarded(Quoter, chosen, market.ids, lambda: admitted)(market)
+    strategy = guarded(Quoter, chosen, {market.ids[0]: 10_000}, lambda: admitted)(market)
     engine = market.run(strategy)
     found = [order.status for order in sorted(engine.cache.orders(), key=lambda order: order.ts_init)]
     engine.dispose()
@@ -65,15 +65,16 @@ def guarded_run(chosen: Settings, *, admitted: bool = True) -> tuple[list[OrderS
 def test_orders_on_stale_data_by_policy() -> None:
     """Cancelled and none sent; none sent; as the strategy likes. It hears of it in any case."""
     keep: Any = "keep"
-    cancelled, accepted = OrderStatus.CANCELED, OrderStatus.ACCEPTED
-    assert guarded_run(Settings(on_stop=keep)) == ([cancelled, accepted], 2)
-    assert guarded_run(Settings(on_stop=keep, on_stale="hold")) == ([accepted, accepted], 2)
+    cancelled, accepted, denied = OrderStatus.CANCELED, OrderStatus.ACCEPTED, OrderStatus.DENIED
+    assert guarded_run(Settings(on_stop=keep)) == ([cancelled, denied, accepted], 2)
+    assert guarded_run(Settings(on_stop=keep, on_stale="hold")) == ([accepted, denied, accepted], 2)
     assert guarded_run(Settings(on_stop=keep, on_stale="ignore")) == ([accepted] * 3, 2)
 
 
 def test_orders_at_the_end_by_policy() -> None:
     """`cancel` leaves none working, `keep` keeps them even where the strategy itself would cancel."""
-    assert guarded_run(Settings())[0] == [OrderStatus.CANCELED] * 2
+    cancelled = OrderStatus.CANCELED
+    assert guarded_run(Settings())[0] == [cancelled, OrderStatus.DENIED, cancelled]
 
     class Tidy(Quoter):
         def on_stop(self) -> None:
@@ -81,8 +82,28 @@ def test_orders_at_the_end_by_policy() -> None:
 
     market = Market(PERP)
     market.quote(0, "60000")
-    engine = market.run(guarded(Tidy, Settings(on_stop="keep"), market.ids, lambda: True)(market))
+    engine = market.run(guarded(Tidy, Settings(on_stop="keep"), {market.ids[0]: 100}, lambda: True)(market))
     assert [order.status for order in engine.cache.orders()] == [OrderStatus.ACCEPTED]
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("limit", "enabled", "wanted"), [(59, True, "DENIED"), (60, True, "ACCEPTED"), (1, False, "ACCEPTED")]
+)
+def test_an_order_above_its_limit_is_denied(limit: int, enabled: bool, wanted: str) -> None:
+    """0.001 BTC at 59,899.5 dollars; the strategy hears that it was denied and why."""
+    market = Market(PERP)
+    market.quote(0, "60000")
+
+    class Listener(Quoter):
+        def on_order_denied(self, event: Any) -> None:
+            self.heard.append(event.reason)
+
+    chosen = Settings(risk=settings.Risk(enabled=enabled), on_stop="keep")
+    strategy = guarded(Listener, chosen, {market.ids[0]: limit}, lambda: True)(market)
+    engine = market.run(strategy)
+    assert [order.status_string() for order in engine.cache.orders()] == [wanted]
+    assert strategy.heard == (["notional 59.8995 is more than max_notional 59"] if wanted == "DENIED" else [])
     engine.dispose()
 
 
