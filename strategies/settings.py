@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
-from nautilus_trader.config import StrategyConfig
-from nautilus_trader.model.identifiers import InstrumentId
 
 from penstock.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nautilus_trader.config import StrategyConfig
+    from nautilus_trader.model.identifiers import InstrumentId
 
 Rate = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
@@ -125,8 +127,12 @@ def provider_and_symbol(text: str, where: str = "--instruments") -> tuple[str, s
 
 def configured(module: ModuleType, keys: Sequence[InstrumentId], fields: Mapping[str, Any]) -> StrategyConfig:
     """The configuration of a strategy's `config.py` with the file's fields in it. Raises ConfigError."""
+    # Here and not above: Nautilus takes seconds to import, and a bad file is to be told of before.
+    from nautilus_trader.config import StrategyConfig
+
     made: StrategyConfig = module.configure(keys)
-    known = {f.name: f.type for f in msgspec.structs.fields(type(made)) if f.name not in _NAUTILUS}
+    common = {"instrument_ids", *(field.name for field in msgspec.structs.fields(StrategyConfig))}
+    known = {f.name: f.type for f in msgspec.structs.fields(type(made)) if f.name not in common}
     changes: dict[str, Any] = {}
     for name, value in fields.items():
         if name not in known:
@@ -136,6 +142,3 @@ def configured(module: ModuleType, keys: Sequence[InstrumentId], fields: Mapping
         except msgspec.ValidationError as error:
             raise ConfigError(f"strategy.{name} is {value!r}: {str(error)[:1].lower()}{str(error)[1:]}") from None
     return msgspec.structs.replace(made, **changes)
-
-
-_NAUTILUS: Final = frozenset({"instrument_ids", *(field.name for field in msgspec.structs.fields(StrategyConfig))})
