@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
+from decimal import Context, Decimal, Inexact
+from typing import Any, Final
 
 from penstock import lots
 from penstock.client.records import decode
 from penstock.dbn import RTYPE_DEFINITION, UNDEF_ORDER_SIZE, UNDEF_PRICE, UNDEF_STAT_QUANTITY, records
 from penstock.errors import PayloadError
+
+_SCALE: Final = Decimal(lots.SCALE)
+_divide: Final = Context(prec=64, traps=[Inexact]).divide
+"""By a power of ten in a context of our own: exact for all that sums of DBN's integers can be, whatever precision the
+caller has set, and a third of the cost of going through text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +58,14 @@ class Listing:
 
     def price(self, value: int) -> Decimal | None:
         """A price, rate or greek at 1e-9 as it was written by the venue; None for DBN's undefined price."""
-        return None if value == UNDEF_PRICE else Decimal(lots.decimal_text(value))
+        return None if value == UNDEF_PRICE else _divide(value, _SCALE)
 
     def quantity(self, *sizes: int) -> Decimal | None:
         """The quantity, in `lot_unit`, of a size in lots, or of the several sizes one large trade or level is split
         into. None where one of them is DBN's undefined size: for the top of book that says "see MBO"."""
         if UNDEF_ORDER_SIZE in sizes or UNDEF_STAT_QUANTITY in sizes:
             return None
-        return Decimal(lots.decimal_text(sum(sizes) * self.lot))
+        return _divide(sum(sizes) * self.lot, _SCALE)
 
     def lots(self, quantity: Decimal | str) -> int:
         """A quantity in `lot_unit` as lots, exactly. Raises PayloadError("not_whole_lots") where it does not divide,

@@ -69,14 +69,16 @@ class Directory:
                 return list(found.values())
             if now - started > timeout_s:
                 if self._silent:
-                    raise Terminal(f"{self._silent}: is that where Redis runs, and may this user read there?")
+                    raise Terminal(
+                        f"{self._silent.rstrip('.')}: is that where Redis runs, and may this user read there?"
+                    )
                 raise Terminal(
                     f"no definition of {', '.join(rest)} has appeared in Redis within {timeout_s:g} s: "
                     "is a normalizer of the provider running, and is the symbol one that it subscribes?"
                 )
             if now - told > _TELL_S:
                 told = now
-                logger().info("definitions_awaited", missing=rest)
+                logger().info("definitions_awaited", missing=rest, **({"error": self._silent} if self._silent else {}))
             await asyncio.sleep(_POLL_S)
 
     async def channels(self, schema: str, provider: str, instrument_id: int) -> list[str]:

@@ -299,27 +299,22 @@ async def test_in_a_cluster_keys_are_followed_and_the_next_node_serves_when_one_
             assert consumer.levels()[0] == {("B", 50): 3, ("B", 51): 4, ("A", 90): 1}
 
 
-async def test_keys_are_found_in_a_cluster_without_asking_for_its_nodes(tmp_path: Path) -> None:
-    """A user who may only read and subscribe learns from MOVED answers where a key is, and logs in there too."""
+async def test_keys_of_a_cluster_are_found_by_redirection_and_after_the_known_node_is_gone(tmp_path: Path) -> None:
+    """A user who may only read learns from MOVED answers where a key is, and logs in there too. One who may ask for the
+    nodes still finds keys when the only configured one is dead."""
     async with cluster(tmp_path) as nodes:
         for url, _ in nodes:
-            async with redis.asyncio.Redis.from_url(url) as client:
-                await client.execute_command("ACL", "SETUSER", "app", "on", ">word", "~*", "&*", "+@read", "+@pubsub")
+            await store(url, "ACL", "SETUSER", "app", "on", ">word", "~*", "&*", "+@read", "+@pubsub")
         await store(nodes[1][0], "HSET", "DEFINITION.DERIBIT", "BTC", b"the definition")
-        directory = Directory([nodes[0][0].replace("//", "//app:word@")])
-        assert await directory.definitions("DERIBIT", ["BTC", "ETH"]) == {"BTC": b"the definition"}
-        await directory.close()
-
-
-async def test_keys_are_found_though_the_only_configured_node_is_gone(tmp_path: Path) -> None:
-    """What was asked once named the others."""
-    async with cluster(tmp_path) as nodes:
         await store(nodes[2][0], "SET", "SNAPSHOT.PRIMARY.MBO.DERIBIT.book.BTC", b"the image")
-        directory = Directory([nodes[1][0]])
-        assert await directory.definitions("DERIBIT", ["BTC"]) == {}
+        reading = Directory([nodes[0][0].replace("//", "//app:word@")])
+        assert await reading.definitions("DERIBIT", ["BTC", "ETH"]) == {"BTC": b"the definition"}
+        asking = Directory([nodes[1][0]])
+        assert await asking.definitions("DERIBIT", ["BTC"]) == {"BTC": b"the definition"}
         nodes[1][1].kill()  # type: ignore[attr-defined]
-        assert await directory.image("PRIMARY", "DERIBIT", "book.BTC") == b"the image"
-        await directory.close()
+        assert await asking.image("PRIMARY", "DERIBIT", "book.BTC") == b"the image"
+        for directory in (reading, asking):
+            await directory.close()
 
 
 async def store(url: str, *command: object) -> None:
