@@ -1,0 +1,46 @@
+"""What the pipeline's log events mean, for a person who was asleep a minute ago. The runbook says what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MEANINGS: Final = {
+    "alarm": "A CloudWatch alarm changed its state.",
+    "batch_refused": "A normalizer or batch processor refused a batch as malformed: the two services disagree.",
+    "book_image_unavailable": "A strategy could not read a book's image from Redis and waits for the venue's next snapshot.",
+    "channel_dead": "One subscription died while its connection lives. It is subscribed again by itself.",
+    "channel_without_data": "Subscribed channels have brought no data yet.",
+    "connection_failed": "A session ended on an error in our own code. It reconnects; the error needs a fix.",
+    "consumer_lost": "A session manager lost its normalizer or batch processor. It keeps data in its queue and retries.",
+    "control_unreadable": "A venue sent a control message that we do not understand.",
+    "definitions_failed": "A normalizer could not build the instrument definitions: an error in our own code.",
+    "definitions_missing": "The venue's instrument list did not come in time. Data flows, but may lack instruments.",
+    "dropped": "A session manager's queue overflowed and it dropped data. The loss is declared.",
+    "envelopes_missing": "Envelopes were lost between a session manager and its normalizer. The gap is declared.",
+    "images_failed": "A normalizer could not write book images: an error in our own code. Late joiners wait longer.",
+    "normalizing_failed": "A payload broke the normalizer: an error in our own code. The payload is kept in quarantine.",
+    "other_alerts": "Too many different alerts at once to tell each one.",
+    "payload_quarantined": "A venue's message could not be understood exactly. It is kept in quarantine and not published.",
+    "poll_failed": "A polled REST source does not answer. It is asked again by itself.",
+    "probe_doubted": "A REST probe and the stream disagree about whether a channel is alive.",
+    "probe_failed": "The REST request that proves a quiet channel alive failed.",
+    "probe_unreadable": "The REST answer that proves a quiet channel alive could not be read.",
+    "process_exited": "A process of the local pipeline ended unasked. It is started again.",
+    "publishes_unanswered": "Redis did not answer publishes before shutdown; they may be lost on the hot path.",
+    "publishing_failed": "A record could not be published: an error in our own code. The payload is kept in quarantine.",
+    "quarantine_unwritable": "Refused payloads cannot be kept: the quarantine file is not writable. They are counted only.",
+    "redis_lost": "The connection to Redis broke. Strategies see a gap until it is back.",
+    "redis_unreachable": "Redis cannot be reached. Nothing of this lane gets to strategies until it is back.",
+    "request_failed": "A REST request to the venue failed. It is tried again by itself.",
+    "request_banned": "The venue has banned our address from REST for a while. Do not restart in a loop: it gets longer.",
+    "schema_drift": "A venue uses a new word in its messages. Data goes on; somebody should read the venue's changelog.",
+    "session_lost": "The connection to the venue ended. It reconnects by itself; the other lane should carry on.",
+    "stale_declared": "A connection was silent for too long and was given up. It reconnects by itself.",
+    "stale_epoch_refused": "An old owner of this lane still sends. It was refused and should step down.",
+    "state_unwritten": "A normalizer cannot write definitions and book images to Redis. Late joiners get old ones.",
+    "subscription_missing": "The venue did not confirm some subscriptions. Their channels have no data.",
+    "subscription_rejected": "The venue, or our configuration, refused a subscription. Its channels have no data.",
+    "subscription_unasked": "A venue confirmed a subscription that we did not ask for.",
+    "task_stopped": "A container task stopped. ECS starts it again; the other lane should carry on.",
+    "venue_warned": "The venue sent a warning.",
+}
