@@ -16,10 +16,13 @@ from penstock.dbn import (
     BID,
     CANCEL,
     CLEAR,
+    F_MAYBE_BAD_BOOK,
     F_MBP,
     F_SNAPSHOT,
     MODIFY,
     NONE,
+    RECORD_BYTES,
+    RTYPE_MBO,
     UNDEF_PRICE,
     MboPart,
     mbo_message,
@@ -34,6 +37,8 @@ Change = tuple[bytes, int, int]
 """(side BID or ASK, price at 1e-9, new absolute size in lots; 0 removes the level)."""
 
 _PART: Final = 1 << 63
+_MBO_BYTES: Final = RECORD_BYTES[RTYPE_MBO]
+_FLAGS_OFFSET: Final = 36
 
 
 def order_id(side: bytes, price: int, part: int = 0) -> int:
@@ -51,6 +56,19 @@ def order_id(side: bytes, price: int, part: int = 0) -> int:
     if nibbles > 15 or part >> (60 - 4 * nibbles):
         raise PayloadError("size_range", "price", price, "a lower price for a level of so many lots")
     return _PART | (nibbles - 8) << 60 | part << 4 * nibbles | key
+
+
+def check_room(side: bytes, price: int, size: int) -> None:
+    """Raises PayloadError("size_range") for a level of more parts than it has ids, before a book is half changed."""
+    order_id(side, price, len(split(size)) - 1)
+
+
+def doubtful(message: bytes) -> bytes:
+    """A message of MBO records with F_MAYBE_BAD_BOOK set in each."""
+    marked = bytearray(message)
+    for offset in range(_FLAGS_OFFSET, len(marked), _MBO_BYTES):
+        marked[offset] |= F_MAYBE_BAD_BOOK
+    return bytes(marked)
 
 
 class Book:

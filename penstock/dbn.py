@@ -163,6 +163,22 @@ def mbp_1(
     )  # fmt: skip
 
 
+def quote(
+    publisher_id: int, instrument_id: int, ts_event: int, ts_recv: int, sequence: int, bid: tuple[int, int],
+    ask: tuple[int, int],
+) -> bytes:  # fmt: skip
+    """`mbp_1` of the best bid and ask as (price, lots), an empty side being (UNDEF_PRICE, 0): F_LAST and F_TOB.
+
+    A quantity that does not fit u32 is UNDEF_ORDER_SIZE with F_PUBLISHER_SPECIFIC.
+    """
+    (bid_px, bid_sz), (ask_px, ask_sz) = bid, ask
+    flags = F_LAST | F_TOB
+    if bid_sz > MAX_SIZE or ask_sz > MAX_SIZE:
+        flags |= F_PUBLISHER_SPECIFIC
+        bid_sz, ask_sz = min(bid_sz, UNDEF_ORDER_SIZE), min(ask_sz, UNDEF_ORDER_SIZE)
+    return mbp_1(publisher_id, instrument_id, ts_event, flags, ts_recv, sequence, bid_px, ask_px, bid_sz, ask_sz)
+
+
 def statistic(
     publisher_id: int, instrument_id: int, ts_event: int, ts_recv: int, stat_type: int, sequence: int = 0,
     price: int = UNDEF_PRICE, quantity: int = UNDEF_STAT_QUANTITY, ts_ref: int = UNDEF_TIMESTAMP, stat_flags: int = 0,

@@ -92,6 +92,19 @@ class Fixed(dict[str, int]):
         return value
 
 
+class Prices(Fixed):
+    """Prices of orders and trades. Raises PayloadError("zero_price") too: there is none at zero."""
+
+    __slots__ = ()
+
+    def __missing__(self, text: str) -> int:
+        value = super().__missing__(text)
+        if not value:
+            del self[text]
+            raise PayloadError("zero_price", self.field, text, "a price above zero")
+        return value
+
+
 class Lots(dict[str, int]):
     """Quantity text to whole lots, remembered. Raises PayloadError as `lots` does."""
 

@@ -66,6 +66,12 @@ def from_ms(value: int, field: str = "time") -> int:
     return value * NS_PER_MS
 
 
+def peeked_ms(digits: bytes) -> int:
+    """UNIX ns of milliseconds in decimal digits, 0 beyond 2262: for peeks into frames, which never raise."""
+    ns = int(digits) * NS_PER_MS
+    return ns if ns <= MAX_NS else 0
+
+
 def utc_day(ns: int) -> dt.date:
     """The UTC date that holds the instant `ns` (UNIX ns)."""
     return dt.datetime.fromtimestamp(ns // NS_PER_S, tz=dt.UTC).date()

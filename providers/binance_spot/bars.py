@@ -13,9 +13,10 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import lots
 from penstock.normalizing import Message, Output
+from penstock.streams import Units
 from penstock.timestamps import from_ms
 from providers.binance_spot.payloads import Combined, KlineUpdate
-from providers.binance_spot.stream import Stream, Units
+from providers.binance_spot.stream import Stream
 
 _DECODER: Final = msgspec.json.Decoder(Combined[KlineUpdate])
 

@@ -14,15 +14,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from penstock.book import Book, Change, order_id
+from penstock.book import Book, Change, check_room, doubtful
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.decoding import decode
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, split
+from penstock.lots import MAX_SIZE
 from penstock.normalizing import Message, Output, Resync
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.binance_spot.payloads import Combined, DepthSnapshot, DepthUpdate, Level
-from providers.binance_spot.stream import Stream, Units
+from providers.binance_spot.stream import Stream
 
 _UPDATE: Final = msgspec.json.Decoder(Combined[DepthUpdate])
 _SNAPSHOT: Final = msgspec.json.Decoder(DepthSnapshot)
@@ -34,7 +35,6 @@ PATIENCE_NS: Final = 5 * NS_PER_S
 """How long a snapshot may take before it is asked for again."""
 
 _RECENT: Final = 1024
-_RECORD, _FLAGS = 56, 36  # an MBO record's size, and where its flags are
 
 
 class Update(NamedTuple):
@@ -82,7 +82,7 @@ class Depth(Stream):
         changes += [(ASK, prices[price], sizes[size]) for price, size in depth.a]
         for change in changes:
             if change[2] > MAX_SIZE:
-                _check_room(*change)
+                check_room(*change)
         return self._advance(Update(first, last, from_ms(depth.E, "E"), changes), ts_recv)
 
     def snapshot(self, payload: bytes, ts_recv: int) -> Sequence[Output]:
@@ -115,7 +115,7 @@ class Depth(Stream):
         if not self.book.crossed:
             return (Message("MBO", self.channel, data),)
         self.synchronized = False
-        return (self.gap("crossed", ts_recv), Message("MBO", self.channel, _doubtful(data)), *self._ask(ts_recv))
+        return (self.gap("crossed", ts_recv), Message("MBO", self.channel, doubtful(data)), *self._ask(ts_recv))
 
     def _begin(self, last: int, ts_recv: int) -> None:
         """The book is that of update `last`."""
@@ -153,7 +153,7 @@ class Depth(Stream):
             return self._broken("update_id", expected, update, self._apply(update, ts_recv, F_MAYBE_BAD_BOOK), ts_recv)
         data = self._apply(update, ts_recv, 0)
         if self.book.crossed:
-            return self._broken("crossed", 0, update, _doubtful(data), ts_recv)
+            return self._broken("crossed", 0, update, doubtful(data), ts_recv)
         return (Message("MBO", self.channel, data),) if data else ()
 
     def _apply(self, update: Update, ts_recv: int, flags: int) -> bytes:
@@ -199,18 +199,5 @@ class Depth(Stream):
         found = {prices[price]: sizes[size] for price, size in levels}
         for price, size in found.items():
             if size > MAX_SIZE:
-                _check_room(side, price, size)
+                check_room(side, price, size)
         return found
-
-
-def _check_room(side: bytes, price: int, size: int) -> None:
-    """Raises PayloadError where a level has more parts than ids, before any of its message is applied."""
-    order_id(side, price, len(split(size)) - 1)
-
-
-def _doubtful(data: bytes) -> bytes:
-    """The MBO records of `data` with F_MAYBE_BAD_BOOK."""
-    marked = bytearray(data)
-    for at in range(_FLAGS, len(data), _RECORD):
-        marked[at] |= F_MAYBE_BAD_BOOK
-    return bytes(marked)

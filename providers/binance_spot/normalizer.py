@@ -24,13 +24,14 @@ from penstock.raw.v1.raw_pb2 import (
     KIND_HEARTBEAT,
     Envelope,
 )
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S
 from providers.binance_spot.bars import Bars
 from providers.binance_spot.catalogue import Catalogue
 from providers.binance_spot.depth import PATIENCE_NS, Depth
 from providers.binance_spot.payloads import Combined, Named, decode_control
 from providers.binance_spot.quotes import Quotes
-from providers.binance_spot.stream import Stream, Units
+from providers.binance_spot.stream import Stream
 from providers.binance_spot.tickers import Tickers
 from providers.binance_spot.trades import AggregateTrades, Trades
 

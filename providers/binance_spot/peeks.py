@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from penstock.payloads import CONTROL, MergeKey
-from penstock.timestamps import MAX_NS, NS_PER_MS
+from penstock.timestamps import peeked_ms
 
 _PREFIX: Final = b'{"stream":"'
 _REST_DEPTH: Final = "rest/depth/"
@@ -50,9 +50,9 @@ def event_time(channel: str, payload: bytes) -> int:
     # Thirteen digits, as from 2001 to 2286, need no regular expression.
     text = payload[start : start + 13]
     if text.isdigit() and payload[start + 13 : start + 14] == b",":
-        return _ns(text)
+        return peeked_ms(text)
     found = _TIMES[name].search(payload)
-    return 0 if found is None else _ns(found[1])
+    return 0 if found is None else peeked_ms(found[1])
 
 
 def merge_key(channel: str, payload: bytes) -> MergeKey:
@@ -77,8 +77,3 @@ def merge_key(channel: str, payload: bytes) -> MergeKey:
 
 def _content(payload: bytes) -> bytes:
     return payload.partition(b'"data":')[2] or payload
-
-
-def _ns(milliseconds: bytes) -> int:
-    ns = int(milliseconds) * NS_PER_MS
-    return ns if ns <= MAX_NS else 0

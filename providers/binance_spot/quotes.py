@@ -13,8 +13,9 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
 from penstock.normalizing import Message, Output
+from penstock.streams import Units
 from providers.binance_spot.payloads import BookTicker, Combined
-from providers.binance_spot.stream import Stream, Units
+from providers.binance_spot.stream import Stream
 
 _DECODER: Final = msgspec.json.Decoder(Combined[BookTicker])
 

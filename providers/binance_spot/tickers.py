@@ -12,9 +12,10 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, fixed, lots
 from penstock.normalizing import Message, Output
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.binance_spot.payloads import Combined, Ticker
-from providers.binance_spot.stream import Stream, Units
+from providers.binance_spot.stream import Stream
 
 _DECODER: Final = msgspec.json.Decoder(Combined[Ticker])
 

@@ -24,6 +24,7 @@ from penstock.raw.v1.raw_pb2 import (
     KIND_HEARTBEAT,
     Envelope,
 )
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.binance_usdm.channels import CONTRACT_INFO, DEPTH, EXCHANGE_INFO, PROBE
 from providers.binance_usdm.definitions import Catalogue, expiration
@@ -31,7 +32,7 @@ from providers.binance_usdm.depth import PATIENCE_NS, Depth
 from providers.binance_usdm.handlers import parts
 from providers.binance_usdm.payloads import Combined, ContractInfo, decode_control
 from providers.binance_usdm.statuses import status
-from providers.binance_usdm.stream import Stream, Units
+from providers.binance_usdm.stream import Stream
 
 _MAX_UNDEFINED: Final = 4096
 _COIN_M: Final = 2  # `st` of contracts that another provider's definitions list

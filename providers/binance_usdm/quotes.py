@@ -13,9 +13,10 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_SIZE
 from penstock.normalizing import Message, Output
+from penstock.streams import Units
 from penstock.timestamps import from_ms
 from providers.binance_usdm.payloads import BookTicker, Combined
-from providers.binance_usdm.stream import Stream, Units
+from providers.binance_usdm.stream import Stream
 
 _DECODER: Final = msgspec.json.Decoder(Combined[BookTicker])
 

@@ -13,18 +13,17 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, SCALE, fixed, fixed_signed, lots
 from penstock.normalizing import Message, Output
-from penstock.timestamps import NS_PER_S, from_ms
+from penstock.statistics import Told
+from penstock.streams import Units
+from penstock.timestamps import from_ms
 from providers.binance_usdm.payloads import Combined, Liquidation, MarkPrice, Ticker
 from providers.binance_usdm.rest import OpenInterest
-from providers.binance_usdm.stream import Stream, Units
+from providers.binance_usdm.stream import Stream
 
 _MARK: Final = msgspec.json.Decoder(Combined[MarkPrice])
 _TICKER: Final = msgspec.json.Decoder(Combined[Ticker])
 _LIQUIDATION: Final = msgspec.json.Decoder(Combined[Liquidation])
 _OPEN_INTEREST: Final = msgspec.json.Decoder(OpenInterest)
-
-REPEAT_NS: Final = 10 * NS_PER_S
-"""All statistics are published again with the first message in each such span of venue time, for late joiners."""
 
 _RECENT: Final = 64
 _LONG_CLOSED, _SHORT_CLOSED = 1, 2  # stat_flags of a liquidation
@@ -46,31 +45,23 @@ class Figures(Stream):
 
     def __init__(self, channel: str, units: Units, *, archive: bool) -> None:
         super().__init__(channel, units, archive=archive)
-        self._published: dict[int, Figure] = {}
-        self._span = -1
+        self._told = Told[Figure]()
 
     def interrupted(self, reason: str, ts_recv: int) -> Sequence[Output]:
-        self._span = -1
+        self._told = Told()
         return super().interrupted(reason, ts_recv)
 
     def publish(self, figures: Iterable[Figure], ts_event: int, ts_recv: int) -> Sequence[Output]:
         """The figures that are to be told, as one message."""
-        span = ts_event // REPEAT_NS
-        if span != self._span:
-            self._span = span
-            self._published.clear()
-        known = self._published
-        fresh = [figure for figure in figures if known.get(figure.kind) != figure]
+        fresh = self._told.news([(figure.kind, figure) for figure in figures], ts_event)
         if not fresh:
             return ()
-        for figure in fresh:
-            known[figure.kind] = figure
         records = [
             dbn.statistic(
                 self.publisher_id, self.instrument_id, ts_event, ts_recv, figure.kind, price=figure.price,
                 quantity=figure.quantity, ts_ref=figure.ts_ref,
             )
-            for figure in fresh
+            for _, figure in fresh
         ]  # fmt: skip
         return (Message("STATISTICS", self.channel, b"".join(records)),)
 

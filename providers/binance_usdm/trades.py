@@ -11,10 +11,11 @@ from penstock import dbn
 from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.normalizing import Message, Output
+from penstock.streams import Units
 from penstock.timestamps import from_ms
 from penstock.tradeids import TradeIds
 from providers.binance_usdm.payloads import AggregateTrade, Combined, Trade
-from providers.binance_usdm.stream import Stream, Units
+from providers.binance_usdm.stream import Stream
 
 _TRADE: Final = msgspec.json.Decoder(Combined[Trade])
 _AGGREGATE: Final = msgspec.json.Decoder(Combined[AggregateTrade])

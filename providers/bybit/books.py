@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.book import Book, Change, order_id
-from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, RECORD_BYTES, RTYPE_MBO
+from penstock.book import Book, Change, check_room, doubtful
+from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, split
+from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
@@ -26,9 +26,6 @@ CONSECUTIVE: Final = frozenset({"25", "50", "100", "200", "1000"})
 
 RESTARTED: Final = 1
 """`u` of the snapshot after the service restarted: overwrite the book with it."""
-
-_FLAGS_OFFSET: Final = 36
-_MBO_BYTES: Final = RECORD_BYTES[RTYPE_MBO]
 
 
 class BookStream(Stream):
@@ -125,7 +122,7 @@ class BookStream(Stream):
         if not self._book.crossed:
             return [Message("MBO", self.channel, content)] if content else []
         outputs = self.doubt(Gap("crossed", self._seq, self._seq), self._ts_event)
-        return [*outputs, Message("MBO", self.channel, _flagged(content)), *self.ask(ts_recv)]
+        return [*outputs, Message("MBO", self.channel, doubtful(content)), *self.ask(ts_recv)]
 
     def _levels(self, side: bytes, levels: list[tuple[str, str]]) -> list[Change]:
         prices, sizes = self.prices, self.sizes
@@ -134,18 +131,10 @@ class BookStream(Stream):
             if not price:
                 raise PayloadError("zero_price", "price", price, "a price above 0")
             if size > MAX_SIZE:
-                order_id(side, price, len(split(size)) - 1)  # refused here: the book would be half changed
+                check_room(side, price, size)
         return changes
 
 
 def time_of(message: BookMessage) -> int:
     """The matching engine's time where the message has it (older ones do not), else the push's, in UNIX ns."""
     return from_ms(message.ts, "ts") if message.cts is None else from_ms(message.cts, "cts")
-
-
-def _flagged(content: bytes) -> bytes:
-    """The MBO records of a message with F_MAYBE_BAD_BOOK set."""
-    marked = bytearray(content)
-    for offset in range(_FLAGS_OFFSET, len(marked), _MBO_BYTES):
-        marked[offset] |= F_MAYBE_BAD_BOOK
-    return bytes(marked)

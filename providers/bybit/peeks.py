@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from penstock.payloads import CONTROL, REST, MergeKey
-from penstock.timestamps import MAX_NS, NS_PER_MS
+from penstock.timestamps import peeked_ms
 from providers.bybit.names import CATEGORIES, topic_of
 
 _PUBLIC: Final = "/v5/public/"
@@ -111,15 +111,10 @@ def seq_of(payload: bytes) -> int | None:
 
 def _first(pattern: re.Pattern[bytes], payload: bytes) -> int:
     match = pattern.search(payload)
-    return _ns(match) if match else 0
+    return peeked_ms(match[1]) if match else 0
 
 
 def _last(pattern: re.Pattern[bytes], payload: bytes) -> int:
     """The last match within the last 200 bytes: lists of hundreds of instruments come before it."""
     matches = list(pattern.finditer(payload, max(len(payload) - 200, 0)))
-    return _ns(matches[-1]) if matches else 0
-
-
-def _ns(match: re.Match[bytes]) -> int:
-    ns = int(match[1]) * NS_PER_MS
-    return ns if ns <= MAX_NS else 0
+    return peeked_ms(matches[-1][1]) if matches else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from penstock.dbn import (
@@ -18,15 +17,13 @@ from penstock.dbn import (
     STAT_MARK_PRICE,
     STAT_OPEN_INTEREST,
     STAT_VOLATILITY,
-    UNDEF_PRICE,
-    UNDEF_STAT_QUANTITY,
     UNDEF_TIMESTAMP,
     statistic,
 )
 from penstock.errors import PayloadError
-from penstock.lots import fixed_signed, lots
 from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
+from penstock.statistics import Told, as_price, as_quantity, as_rate
 from penstock.timestamps import MAX_NS, NS_PER_MS, from_ms
 from providers.bybit import tops
 from providers.bybit.definitions import Known
@@ -39,46 +36,32 @@ STAT_USD_INDEX: Final = 20035
 STAT_UNDERLYING: Final = 20036
 """price: the price of an option's underlying future at 1e-9 (`underlyingPrice`)."""
 
-REPEAT_NS: Final = 10_000_000_000
-"""All statistics are published again with the first ticker in each such span of venue time, for late joiners."""
-
 Value = tuple[int, int, int]
 """(price at 1e-9, quantity, ts_ref), each possibly undefined."""
 
-_REMEMBERED: Final = 65_536
-_UNSTATABLE: Final = {"number_precision", "number_range", "not_whole_lots"}
 _FIELDS: Final = tuple(field for field in Ticker.__struct_fields__ if field != "symbol")
 _BEST: Final = frozenset(
     {"bid1Price", "bid1Size", "ask1Price", "ask1Size", "bidPrice", "bidSize", "askPrice", "askSize"}
 )
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _price(text: str, lot: int) -> Value | None:
     """A price above 0: zero is how the venue says that there is none yet."""
-    del lot
-    value = _exact(lambda: fixed_signed(text), UNDEF_PRICE)
-    return (value, UNDEF_STAT_QUANTITY, UNDEF_TIMESTAMP) if value else None
+    value = _number(text, lot)
+    return value if value[0] else None
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _number(text: str, lot: int) -> Value:
-    del lot
-    return _exact(lambda: fixed_signed(text), UNDEF_PRICE), UNDEF_STAT_QUANTITY, UNDEF_TIMESTAMP
+    return *as_price(text, lot), UNDEF_TIMESTAMP
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _quantity(text: str, lot: int) -> Value:
-    amount = _exact(lambda: lots(text, lot, "quantity"), UNDEF_STAT_QUANTITY)
-    return UNDEF_PRICE, min(amount, UNDEF_STAT_QUANTITY), UNDEF_TIMESTAMP
+    return *as_quantity(text, lot), UNDEF_TIMESTAMP
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _rate(text: str, ends: str) -> Value:
-    """A rate at 1e-9 as price and at 1e-18 as quantity, until the end of its period."""
-    rate = _exact(lambda: fixed_signed(text), UNDEF_PRICE)
-    exact = rate * 10**9 if rate != UNDEF_PRICE else UNDEF_STAT_QUANTITY
-    return rate, exact if abs(exact) < UNDEF_STAT_QUANTITY else UNDEF_STAT_QUANTITY, _instant(ends)
+    """A rate until the end of its period."""
+    return *as_rate(text, 1), _instant(ends)
 
 
 def _instant(text: str) -> int:
@@ -87,15 +70,6 @@ def _instant(text: str) -> int:
     if not (text.isdecimal() and text.isascii() and len(text) <= 16 and int(text) <= MAX_NS // NS_PER_MS):
         raise PayloadError("time_range", "nextFundingTime", text, "UNIX milliseconds before the year 2262")
     return int(text) * NS_PER_MS
-
-
-def _exact(convert: Callable[[], int], undefined: int) -> int:
-    try:
-        return convert()
-    except PayloadError as error:
-        if error.reason in _UNSTATABLE:
-            return undefined
-        raise
 
 
 _STATED: Final[tuple[tuple[int, str, Callable[[str, int], Value | None]], ...]] = (
@@ -125,8 +99,7 @@ class TickerStream(Stream):
     def __init__(self, publisher: Publisher, known: Known, channel: str, *, archive: bool) -> None:
         super().__init__(publisher, known, channel, archive=archive)
         self._texts: dict[str, str] = {}
-        self._published: dict[int, Value] = {}
-        self._span = -1
+        self._told = Told[Value]()
         self._cs = self._ts_event = -1
 
     def take(self, message: TickerMessage, ts_recv: int) -> list[Output]:
@@ -142,19 +115,17 @@ class TickerStream(Stream):
         if not _BEST.isdisjoint(said) and (top := _top(texts)) is not None:
             content = tops.best(self, top, ts_event, ts_recv, message.cs)
             outputs.append(Message("MBP_1", self.channel, content))
-        span = ts_event // REPEAT_NS
-        values = self._values(texts if span != self._span else said, texts)
-        fresh = [(kind, value) for kind, value in values if span != self._span or value != self._published.get(kind)]
-        self._texts, self._span, self._cs, self._ts_event = texts, span, message.cs, ts_event
+        values = self._values(texts if self._told.is_due(ts_event) else said, texts)
+        fresh = self._told.news(values, ts_event)
+        self._texts, self._cs, self._ts_event = texts, message.cs, ts_event
         if fresh:
-            self._published.update(fresh)
             outputs.append(Message("STATISTICS", self.channel, self._records(fresh, ts_event, ts_recv, message.cs)))
         return outputs
 
     def forget(self) -> None:
         """Its connection is gone: deltas missed since leave nothing of it certain."""
         self._texts = {}
-        self._published.clear()
+        self._told.forget()
 
     def _values(self, said: dict[str, str], texts: dict[str, str]) -> list[tuple[int, Value]]:
         lot = self.known.lot

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from penstock.dbn import F_LAST, F_PUBLISHER_SPECIFIC, F_TOB, UNDEF_ORDER_SIZE, UNDEF_PRICE, mbp_1
+from penstock.dbn import UNDEF_PRICE, quote
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE
 from penstock.normalizing import Message, Output
 from penstock.publishers import Publisher
 from providers.bybit.books import time_of
@@ -18,18 +17,14 @@ Top = tuple[tuple[str, str] | None, tuple[str, str] | None]
 
 def best(stream: Stream, top: Top, ts_event: int, ts_recv: int, sequence: int) -> bytes:
     """One MBP-1 record. A side of size 0 or without price is empty. Raises PayloadError."""
-    (bid, bid_size), (ask, ask_size) = _side(stream, top[0]), _side(stream, top[1])
-    flags = F_LAST | F_TOB
-    if UNDEF_ORDER_SIZE in (bid_size, ask_size):
-        flags |= F_PUBLISHER_SPECIFIC
-    publisher_id = stream.publisher.publisher_id
-    return mbp_1(publisher_id, stream.known.id, ts_event, flags, ts_recv, sequence, bid, ask, bid_size, ask_size)
+    publisher_id, bid, ask = stream.publisher.publisher_id, _side(stream, top[0]), _side(stream, top[1])
+    return quote(publisher_id, stream.known.id, ts_event, ts_recv, sequence, bid, ask)
 
 
 def _side(stream: Stream, level: tuple[str, str] | None) -> tuple[int, int]:
     if level is None or not level[1] or not (size := stream.sizes[level[1]]):
         return UNDEF_PRICE, 0
-    return stream.prices[level[0]], size if size <= MAX_SIZE else UNDEF_ORDER_SIZE
+    return stream.prices[level[0]], size
 
 
 class TopStream(Stream):

@@ -12,9 +12,6 @@ from providers.coinbase_advanced.readings import Levels
 RESYNC_EVERY: Final = 3 * NS_PER_S
 """A new snapshot takes well under a second; one that did not come by now is asked for again."""
 
-_MBO_BYTES: Final = 56
-_MBO_FLAGS: Final = 36
-
 
 class LiveBook:
     """`synced` after the first snapshot; `bad` from a loss until the next one. Times are UNIX ns.
@@ -67,11 +64,3 @@ class LiveBook:
     def await_connection(self, ts_recv: int) -> None:
         """The feeding connection ended; the next one begins with a snapshot of itself."""
         self.connection, self.bad, self.resync_at = -1, True, ts_recv
-
-
-def doubtful(message: bytes) -> bytes:
-    """A message of MBO records with F_MAYBE_BAD_BOOK set in each."""
-    data = bytearray(message)
-    for offset in range(_MBO_FLAGS, len(data), _MBO_BYTES):
-        data[offset] |= F_MAYBE_BAD_BOOK
-    return bytes(data)

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.book import doubtful
 from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.markers import Gap
@@ -21,7 +22,7 @@ from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import from_iso8601
 from penstock.tradeids import TradeIds
 from providers.coinbase_advanced import readings, records
-from providers.coinbase_advanced.books import LiveBook, doubtful
+from providers.coinbase_advanced.books import LiveBook
 from providers.coinbase_advanced.catalogue import Catalogue
 from providers.coinbase_advanced.channels import (
     CANDLES,

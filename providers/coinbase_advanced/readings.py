@@ -6,22 +6,21 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from penstock.book import Change, order_id
+from penstock.book import Change, check_room
 from penstock.dbn import (
     ASK,
     BID,
-    F_PUBLISHER_SPECIFIC,
     STAT_CLEARED_VOLUME,
     STAT_HIGH,
     STAT_LAST_PRICE,
     STAT_LOW,
-    UNDEF_ORDER_SIZE,
     UNDEF_PRICE,
     UNDEF_STAT_QUANTITY,
 )
 from penstock.errors import PayloadError
 from penstock.instruments import Instrument
-from penstock.lots import MAX_SIZE, Fixed, Lots, fixed, lots, split
+from penstock.lots import MAX_SIZE, Fixed, Lots, Prices, fixed, lots, split
+from penstock.statistics import Value
 from penstock.timestamps import from_iso8601
 from providers.coinbase_advanced.payloads import LevelEvent, ProductStatus, Ticker, TradesEvent
 
@@ -32,20 +31,7 @@ Find = Callable[[str], Instrument | None]
 _REMEMBERED: Final = 16_384
 
 
-class _LevelPrices(Fixed):
-    """Raises PayloadError for what is no price above zero: no order rests there."""
-
-    __slots__ = ()
-
-    def __missing__(self, text: str) -> int:
-        value = super().__missing__(text)
-        if not value:
-            del self[text]
-            raise PayloadError("zero_price", self.field, text, "a price above zero")
-        return value
-
-
-_LEVEL_PRICES, _TRADE_PRICES = _LevelPrices("price_level"), Fixed()
+_LEVEL_PRICES, _TRADE_PRICES = Prices("price_level"), Fixed()
 
 
 @lru_cache(maxsize=1024)
@@ -86,15 +72,6 @@ class Side(NamedTuple):
     price: int
     size: int
 
-    @property
-    def flags(self) -> int:
-        """F_PUBLISHER_SPECIFIC where the size does not fit its field and stands as undefined."""
-        return F_PUBLISHER_SPECIFIC if self.size == UNDEF_ORDER_SIZE else 0
-
-
-Statistic = tuple[int, int]
-"""(price at 1e-9 or undefined, quantity in lots or undefined)."""
-
 
 class Reading(NamedTuple):
     """One product's ticker; `bid` and `ask` are None without a definition."""
@@ -102,7 +79,7 @@ class Reading(NamedTuple):
     product: str
     bid: Side | None
     ask: Side | None
-    statistics: dict[int, Statistic]
+    statistics: dict[int, Value]
 
 
 class StatusReading(NamedTuple):
@@ -127,7 +104,7 @@ def levels(event: LevelEvent, find: Find) -> Levels:
     for _, price, size in changes:
         if size > MAX_SIZE:
             # It may have too many parts, or no ids for them at an absurd price: find out before the book is touched.
-            order_id(BID, price, len(split(size)) - 1)
+            check_room(BID, price, size)
     return Levels(event.product_id, snapshot, changes, ts_event)
 
 
@@ -163,7 +140,7 @@ def ticker(tick: Ticker, find: Find) -> Reading:
     """The top of book and the statistics of a ticker. Raises PayloadError."""
     if (instrument := find(tick.product_id)) is None:
         return Reading(tick.product_id, None, None, {})
-    statistics: dict[int, Statistic] = {}
+    statistics: dict[int, Value] = {}
     for kind, text, field in (
         (STAT_LAST_PRICE, tick.price, "price"),
         (STAT_HIGH, tick.high_24_h, "high_24_h"),
@@ -187,7 +164,7 @@ def status(product: ProductStatus) -> StatusReading:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _price(text: str, field: str) -> Statistic:
+def _price(text: str, field: str) -> Value:
     return fixed(text, field), UNDEF_STAT_QUANTITY
 
 
@@ -197,7 +174,7 @@ def _side(price: str, quantity: str, lot: int, field: str) -> Side:
     size = lots(quantity, lot, f"{field}_quantity") if quantity else 0
     if not value or not size:
         return Side(UNDEF_PRICE, 0)
-    return Side(value, size if size <= MAX_SIZE else UNDEF_ORDER_SIZE)
+    return Side(value, size)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.dbn import F_LAST, F_TOB, mbp_1, statistic, trade_message
+from penstock import dbn
+from penstock.dbn import statistic, trade_message
+from penstock.statistics import Value
 from penstock.timestamps import NS_PER_S
-from providers.coinbase_advanced.readings import Print, Side, Statistic
+from providers.coinbase_advanced.readings import Print, Side
 
 REFRESH_NS: Final = 10 * NS_PER_S
 """Statistics that do not change are repeated this often in venue time, for whoever came late."""
@@ -23,8 +25,7 @@ def trades(publisher_id: int, instrument_id: int, entry: Print, ts_recv: int) ->
 
 def quote(publisher_id: int, instrument_id: int, bid: Side, ask: Side, ts_event: int, ts_recv: int) -> bytes:
     """The top-of-book message of a ticker; the venue numbers tickers by nothing, so sequence is 0."""
-    flags = F_LAST | F_TOB | bid.flags | ask.flags
-    return mbp_1(publisher_id, instrument_id, ts_event, flags, ts_recv, 0, bid.price, ask.price, bid.size, ask.size)
+    return dbn.quote(publisher_id, instrument_id, ts_event, ts_recv, 0, bid, ask)
 
 
 class Statistics:
@@ -33,11 +34,11 @@ class Statistics:
     __slots__ = ("_published", "_refreshed")
 
     def __init__(self) -> None:
-        self._published: dict[int, Statistic] = {}
+        self._published: dict[int, Value] = {}
         self._refreshed = _NEVER
 
     def changes(
-        self, publisher_id: int, instrument_id: int, values: dict[int, Statistic], ts_event: int, ts_recv: int
+        self, publisher_id: int, instrument_id: int, values: dict[int, Value], ts_event: int, ts_recv: int
     ) -> bytes:
         """The message of the values that changed, or of all when they are due again; b"" where there are none."""
         everything = ts_event >= self._refreshed + REFRESH_NS

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from penstock.dbn import ASK, BID
 from penstock.errors import PayloadError
+from penstock.streams import Units
 from providers.coinbase_exchange.orders import Order, check_room, order_key
 from providers.coinbase_exchange.payloads import Change, Done, Match, Open, Received
-from providers.coinbase_exchange.stream import Units, time_of
+from providers.coinbase_exchange.stream import time_of
 
 
 class Event(NamedTuple):

@@ -17,12 +17,13 @@ import msgspec
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, F_SNAPSHOT, MboPart, mbo_message
 from penstock.decoding import decode
 from penstock.normalizing import Message, Output, Resync
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange import payloads
 from providers.coinbase_exchange.events import Event, Reader
 from providers.coinbase_exchange.orders import Order, OrderBook, order_key
 from providers.coinbase_exchange.payloads import Activate, Match
-from providers.coinbase_exchange.stream import Stream, Units
+from providers.coinbase_exchange.stream import Stream
 
 BUFFERED: Final = 20_000
 """Messages kept for a snapshot: some 20 s of BTC-USD. Where they do not suffice the next one is asked for."""

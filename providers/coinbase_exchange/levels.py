@@ -7,16 +7,17 @@ from typing import Final
 
 import msgspec
 
-from penstock.book import Book, Change, order_id
+from penstock.book import Book, Change, check_room, doubtful
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.decoding import decode
-from penstock.lots import MAX_SIZE, split
+from penstock.lots import MAX_SIZE
 from penstock.normalizing import Message, Output, Resync
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.audit import Audit
 from providers.coinbase_exchange.payloads import Book as RestBook
 from providers.coinbase_exchange.payloads import LevelUpdate, Snapshot
-from providers.coinbase_exchange.stream import Stream, Units, time_of
+from providers.coinbase_exchange.stream import Stream, time_of
 
 RESYNC_EVERY: Final = 5 * NS_PER_S
 """A new snapshot takes well under a second; one that did not come by now is asked for again."""
@@ -25,7 +26,6 @@ SILENT_NS: Final = 5 * NS_PER_S
 """A trade takes from the book: where no update is as new as a trade this long after it, the channel is dead."""
 
 _FRAME: Final[msgspec.json.Decoder[Snapshot | LevelUpdate]] = msgspec.json.Decoder(Snapshot | LevelUpdate)
-_RECORD, _FLAGS = 56, 36  # an MBO record's size, and where its flags are
 
 
 class Levels(Stream):
@@ -160,26 +160,14 @@ class Levels(Stream):
         prices, sizes = self.prices, self.sizes
         changes = [(BID if side == "buy" else ASK, prices[price], sizes[size]) for side, price, size in frame.changes]
         for side, price, size in changes:
-            _check_room(side, price, size)
+            if size > MAX_SIZE:
+                check_room(side, price, size)
         return changes
 
     def _side(self, side: bytes, levels: Iterable[tuple[str, str] | tuple[str, str, int | str]]) -> dict[int, int]:
         prices, sizes = self.prices, self.sizes
         found = {prices[level[0]]: sizes[level[1]] for level in levels}
         for price, size in found.items():
-            _check_room(side, price, size)
+            if size > MAX_SIZE:
+                check_room(side, price, size)
         return {price: size for price, size in found.items() if size}
-
-
-def doubtful(data: bytes) -> bytes:
-    """The MBO records of `data` with F_MAYBE_BAD_BOOK."""
-    marked = bytearray(data)
-    for at in range(_FLAGS, len(data), _RECORD):
-        marked[at] |= F_MAYBE_BAD_BOOK
-    return bytes(marked)
-
-
-def _check_room(side: bytes, price: int, size: int) -> None:
-    """Raises PayloadError where a level has more parts than ids, before any of its message is applied."""
-    if size > MAX_SIZE:
-        order_id(side, price, len(split(size)) - 1)

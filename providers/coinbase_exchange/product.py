@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from penstock.instruments import Instrument
 from penstock.normalizing import Output, Resync
+from penstock.streams import Units
 from providers.coinbase_exchange import payloads
 from providers.coinbase_exchange.full import PATIENCE_NS, Full
 from providers.coinbase_exchange.levels import SILENT_NS, Levels
 from providers.coinbase_exchange.payloads import FULL, LEVEL2, TICKER, LastMatch
 from providers.coinbase_exchange.quotes import Quotes
-from providers.coinbase_exchange.stream import Stream, Units, time_of
+from providers.coinbase_exchange.stream import Stream, time_of
 from providers.coinbase_exchange.trades import Trades, decode_match
 
 

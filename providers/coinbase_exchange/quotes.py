@@ -13,9 +13,10 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.lots import MAX_FIXED, MAX_SIZE, fixed, lots
 from penstock.normalizing import Message, Output
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S
 from providers.coinbase_exchange.payloads import Ticker
-from providers.coinbase_exchange.stream import Stream, Units, time_of
+from providers.coinbase_exchange.stream import Stream, time_of
 
 REFRESH_NS: Final = 10 * NS_PER_S
 """Statistics that do not change are repeated this often in venue time, for whoever came late."""

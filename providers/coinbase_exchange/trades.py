@@ -12,10 +12,11 @@ from penstock.dbn import ASK, BID
 from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.normalizing import Message, Output, Resync
+from penstock.streams import Units
 from penstock.timestamps import NS_PER_S
 from penstock.tradeids import MAX_STEP, TradeIds
 from providers.coinbase_exchange.payloads import LastMatch, Match, RestTrade
-from providers.coinbase_exchange.stream import Stream, Units, time_of
+from providers.coinbase_exchange.stream import Stream, time_of
 
 GRACE_NS: Final = NS_PER_S // 2
 """Heartbeats come each second on each connection; two of a product within this time are of two connections."""

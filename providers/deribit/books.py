@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from msgspec import Raw
 
-from penstock.book import Book, Change, order_id
-from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, RECORD_BYTES, RTYPE_MBO
+from penstock.book import Book, Change, check_room, doubtful
+from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, split
+from penstock.lots import MAX_SIZE
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
+from penstock.numbers import Remembered, price, size
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S, from_ms
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.numbers import Prices, Sizes
 from providers.deribit.payloads import BookData, GroupedBookData
 
 RESYNC_SPACING_NS: Final = 2 * NS_PER_S
 """A channel asks for a new snapshot at most this often, of receive time: asking costs 3,000 credits of 30,000."""
 
 Levels = list[tuple[str, Raw, Raw]] | list[tuple[Raw, Raw]]
-
-_FLAGS_OFFSET: Final = 36
-_MBO_BYTES: Final = RECORD_BYTES[RTYPE_MBO]
 
 
 class BookStream:
@@ -43,7 +41,8 @@ class BookStream:
         self._channel = channel
         self._archive = archive
         self._book = Book(publisher.publisher_id, known.id)
-        self._prices, self._sizes = Prices(zero=known.is_combo), Sizes(known.lot)
+        self._prices = Remembered(price if known.is_combo else _above_zero)
+        self._sizes = Remembered(partial(size, lot=known.lot, field="amount"))
         self._last: int | None = None
         self._ts_event = 0
         self._doubtful = False
@@ -121,20 +120,20 @@ class BookStream:
         if not self._book.crossed:
             return [Message("MBO", self._channel, content)] if content else []
         outputs = self.doubt(Gap("crossed", self._last or 0, self._last or 0), self._ts_event)
-        return [*outputs, Message("MBO", self._channel, _flagged(content)), *self.ask(ts_recv)]
+        return [*outputs, Message("MBO", self._channel, doubtful(content)), *self.ask(ts_recv)]
 
     def _levels(self, side: bytes, levels: Levels) -> list[Change]:
         prices, sizes = self._prices, self._sizes
         changes = [(side, prices[bytes(level[-2])], sizes[bytes(level[-1])]) for level in levels]
         for _, at, amount in changes:
             if amount > MAX_SIZE:
-                order_id(side, at, len(split(amount)) - 1)  # refused here: the book would be half changed
+                check_room(side, at, amount)
         return changes
 
 
-def _flagged(content: bytes) -> bytes:
-    """The MBO records of a message with F_MAYBE_BAD_BOOK set."""
-    marked = bytearray(content)
-    for offset in range(_FLAGS_OFFSET, len(marked), _MBO_BYTES):
-        marked[offset] |= F_MAYBE_BAD_BOOK
-    return bytes(marked)
+def _above_zero(raw: bytes) -> int:
+    """No order rests at a price of 0, except in a combo, whose price is the difference of its legs'."""
+    at = price(raw)
+    if not at:
+        raise PayloadError("zero_price", "price", raw, "a price above 0")
+    return at

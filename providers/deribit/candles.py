@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from penstock.dbn import RTYPE_OHLCV_1M, ohlcv
 from penstock.errors import PayloadError
+from penstock.numbers import price, size
 from penstock.timestamps import from_ms
 from providers.deribit.definitions import Known
-from providers.deribit.numbers import price, size
 from providers.deribit.payloads import Candle
 
 

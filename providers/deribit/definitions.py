@@ -14,9 +14,9 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import CALL, FUTURE, FUTURE_SPREAD, OPTION_SPREAD, PUT, SPOT, instrument_id
 from penstock.instruments import Instrument as Described
+from penstock.numbers import price
 from penstock.publishers import Publisher
 from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S, NS_PER_US
-from providers.deribit.numbers import price
 from providers.deribit.payloads import Instrument, InstrumentName, Instruments
 
 _BODY: Final = msgspec.json.Decoder(Instruments)

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from penstock.payloads import CONTROL, REST, MergeKey
-from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US
+from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_US, peeked_ms
 
 _MAX_CHANNEL: Final = 256
 _PLAIN_CHANNEL: Final = re.compile(r"[!-~]+")
@@ -60,8 +60,7 @@ def event_time(channel: str, payload: bytes) -> int:
     # Thirteen digits, as from 2001 to 2286, need no regular expression.
     text = payload[start + 11 : start + 25]
     if text[:1] == b":" and text[1:].isdigit() and not payload[start + 25 : start + 26].isdigit():
-        ns = int(text[1:]) * NS_PER_MS
-        return ns if ns <= MAX_NS else 0
+        return peeked_ms(text[1:])
     return _digits(_TIMESTAMP, payload, NS_PER_MS)
 
 

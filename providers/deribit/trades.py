@@ -8,12 +8,12 @@ from penstock.dbn import ASK, BID, F_PUBLISHER_SPECIFIC, STAT_LIQUIDATION, stati
 from penstock.errors import PayloadError
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output
+from penstock.numbers import present, price, size
 from penstock.publishers import Publisher
 from penstock.timestamps import from_ms
 from penstock.tradeids import TradeIds
 from providers.deribit.definitions import Known
 from providers.deribit.events import gap
-from providers.deribit.numbers import present, price, size
 from providers.deribit.payloads import Trade
 
 LONG_CLOSED: Final = 1
@@ -38,7 +38,7 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     if item.direction not in {"buy", "sell"}:
         raise PayloadError("direction", "direction", item.direction, "buy or sell")
     ts_event = from_ms(item.timestamp, "timestamp")
-    at, amount = price(bytes(item.price)), size(bytes(item.amount), known.lot)
+    at, amount = price(bytes(item.price)), size(bytes(item.amount), known.lot, "amount")
     if not amount:
         raise PayloadError("number_range", "amount", amount, "an amount above 0")
     if not at and not known.is_combo:

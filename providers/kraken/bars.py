@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from penstock.dbn import RTYPE_OHLCV_1M, ohlcv
 from penstock.errors import PayloadError
+from penstock.numbers import price, size
 from providers.kraken.definitions import Known
-from providers.kraken.numbers import price, size
 from providers.kraken.readings import Candle
 
 _MAX_VOLUME: Final = 2**64 - 1

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from penstock.book import Book, Change, order_id
+from penstock import numbers
+from penstock.book import Book, Change, check_room
 from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.errors import PayloadError
-from penstock.lots import MAX_FIXED, MAX_SIZE, split
+from penstock.lots import MAX_FIXED, MAX_QUANTITY, MAX_SIZE, fixed
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
+from penstock.numbers import Remembered, number
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from providers.kraken.definitions import Known
 from providers.kraken.events import gap
 from providers.kraken.ladder import PROVEN, Ladder, Levels, checksum
-from providers.kraken.numbers import Prices, Sizes
 from providers.kraken.readings import Book as Reading
 from providers.kraken.readings import RawLevel
 
@@ -41,7 +43,7 @@ class BookStream:
         self._archive = archive
         self._book = Book(publisher.publisher_id, known.id)
         self._bids, self._asks = Ladder(-1), Ladder(1)
-        self._prices, self._sizes = Prices(), Sizes(known.lot)
+        self._prices, self._sizes = Remembered(_price), Remembered(partial(numbers.size, lot=known.lot, field="qty"))
         self._decimals = (known.price_decimals, known.size_decimals)
         self._depth = PROVEN
         self._started = False
@@ -133,7 +135,7 @@ class BookStream:
             if not 0 < price <= MAX_FIXED:
                 raise PayloadError("number_range", "price", price, "a price above 0, below 9.22e18 at 1e-9")
             if size > MAX_SIZE:
-                order_id(side, price, len(split(size)) - 1)
+                check_room(side, price, size)
         return removed + changed
 
     def _levels(self, levels: list[RawLevel]) -> Levels:
@@ -145,3 +147,8 @@ def _depth(snapshot: Reading) -> int:
     """The smallest depth that can have given a snapshot: what a session here subscribes to is the smallest there is."""
     most = max(len(snapshot.bids), len(snapshot.asks))
     return next((depth for depth in DEPTHS if depth >= most), most)
+
+
+def _price(raw: bytes) -> int:
+    """Beyond DBN's prices too: a book of 2021 had an ask at 9,999,999,997 CHF, far from what is published of it."""
+    return fixed(number(raw), limit=MAX_QUANTITY)

@@ -12,10 +12,11 @@ from penstock.decoding import decode
 from penstock.errors import PayloadError
 from penstock.instruments import SPOT, Instrument, instrument_id
 from penstock.lots import SCALE, fixed, lots
+from penstock.numbers import number, present
 from penstock.publishers import Publisher
 from providers.kraken.names import modern
-from providers.kraken.numbers import number, present
 from providers.kraken.payloads import AssetPair, AssetPairs, Frame, Instruments, Pair, PairName
+from providers.kraken.readings import plain
 from providers.kraken.states import DELISTED
 from providers.kraken.v2 import is_snapshot
 
@@ -192,8 +193,8 @@ def _from_stream(pair: Pair, publisher: Publisher) -> _Listed:
         security_type="SPOT",
         base=pair.base,
         quote=pair.quote,
-        min_lots=lots(number(bytes(pair.qty_min)), lot, "qty_min"),
-        step_lots=lots(number(bytes(pair.qty_increment)), lot, "qty_increment"),
+        min_lots=lots(number(plain(pair.qty_min)), lot, "qty_min"),
+        step_lots=lots(number(plain(pair.qty_increment)), lot, "qty_increment"),
     )
     return _Listed(described, pair.price_precision, pair.qty_precision, pair.status)
 
@@ -214,7 +215,7 @@ def _from_rest(pair: AssetPair, name: str, publisher: Publisher) -> _Listed:
         security_type="SPOT",
         base=base,
         quote=quote,
-        min_lots=lots(number(bytes(pair.ordermin)), lot, "ordermin") if _given(pair.ordermin) else 1,
+        min_lots=lots(number(plain(pair.ordermin)), lot, "ordermin") if _given(pair.ordermin) else 1,
     )
     return _Listed(described, pair.pair_decimals, pair.lot_decimals, pair.status or "")
 
@@ -231,7 +232,7 @@ def _unit(decimals: int, field: str) -> int:
 
 
 def _positive(raw: msgspec.Raw, field: str) -> int:
-    value = fixed(number(bytes(raw)), field)
+    value = fixed(number(plain(raw)), field)
     if not value:
         raise PayloadError("number_range", field, value, "a number above 0")
     return value

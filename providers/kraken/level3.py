@@ -25,14 +25,15 @@ from penstock.errors import PayloadError
 from penstock.lots import split
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
+from penstock.numbers import price, size
 from penstock.publishers import Publisher
 from penstock.timestamps import from_iso8601
 from providers.kraken.books import RESYNC_SPACING_NS
 from providers.kraken.definitions import Known
 from providers.kraken.events import gap
 from providers.kraken.ladder import PROVEN, digits
-from providers.kraken.numbers import price, size
 from providers.kraken.payloads import Level3Data, Order
+from providers.kraken.readings import plain
 
 EVENTS: Final = frozenset({"add", "modify", "delete"})
 
@@ -149,7 +150,7 @@ class OrderStream:
         for order in orders:
             if order.event not in EVENTS:
                 raise PayloadError("shape", "event", order.event, "add, modify or delete")
-            at, quantity = price(bytes(order.limit_price)), size(bytes(order.order_qty), self.known.lot)
+            at, quantity = price(plain(order.limit_price)), size(plain(order.order_qty), self.known.lot, "order_qty")
             if not at:
                 raise PayloadError("zero_price", "limit_price", at, "a price above 0")
             gone = order.event == "delete" or not quantity

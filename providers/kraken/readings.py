@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 RawLevel = tuple[bytes, bytes]
 """(price, new absolute quantity) as printed."""
 
@@ -62,3 +64,9 @@ class Candle(NamedTuple):
     close: bytes
     volume: bytes
     trades: int
+
+
+def plain(raw: msgspec.Raw) -> bytes:
+    """A number as it was printed: in the stream as a JSON number, in REST's answers and the venue's guides as a text."""
+    text = bytes(raw)
+    return text[1:-1] if text[:1] == text[-1:] == b'"' and len(text) > 1 else text

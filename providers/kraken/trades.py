@@ -8,12 +8,12 @@ from penstock.dbn import ASK, BID, trade_message
 from penstock.errors import PayloadError
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
+from penstock.numbers import price, size
 from penstock.publishers import Publisher
 from penstock.timestamps import NS_PER_S
 from penstock.tradeids import TradeIds
 from providers.kraken.definitions import Known
 from providers.kraken.events import gap
-from providers.kraken.numbers import price, size
 from providers.kraken.readings import Trade
 
 RESYNC_SPACING_NS: Final = 2 * NS_PER_S
@@ -35,7 +35,7 @@ def read(item: Trade, known: Known, publisher_id: int, ts_recv: int) -> Ready:
     side = _SIDES.get(item.side)
     if side is None:
         raise PayloadError("direction", "side", item.side, "buy or sell")
-    at, quantity = price(item.price), size(item.qty, known.lot)
+    at, quantity = price(item.price), size(item.qty, known.lot, "qty")
     if not at:
         raise PayloadError("zero_price", "price", at, "a price above 0")
     if not quantity:

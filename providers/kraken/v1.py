@@ -12,11 +12,11 @@ import msgspec
 
 from penstock.decoding import decode
 from penstock.errors import PayloadError
+from penstock.numbers import number
 from penstock.timestamps import MAX_NS
 from providers.kraken import readings
 from providers.kraken.events import check_symbol
 from providers.kraken.names import modern
-from providers.kraken.numbers import decimals
 
 _DEPTHS: Final = {f"book-{depth}": depth for depth in (10, 25, 100, 500, 1000)}
 _SIDES: Final = {"b": "buy", "s": "sell"}
@@ -86,7 +86,7 @@ def book(channel: str, payload: bytes) -> readings.Book:
         checksum=_checksum(checksums[0]) if checksums else None,
         ts_event=max(times, default=None),
         ordered=False,
-        printed=None if first is None else (decimals(first[0]), decimals(first[1])),
+        printed=None if first is None else (_decimals(first[0]), _decimals(first[1])),
         depth=_DEPTHS[name],
     )
 
@@ -173,3 +173,8 @@ def _time(text: str) -> int:
     if not plain or (instant := int(digits + "0" * (9 - len(fraction)))) > MAX_NS:
         raise PayloadError("time_format", "time", text, "UNIX seconds with a fraction, before the year 2262")
     return instant
+
+
+def _decimals(raw: bytes) -> int:
+    """How many decimals a number is printed with: 2 for `"354.10"`."""
+    return len(number(raw).partition(".")[2])

@@ -12,6 +12,7 @@ from penstock.timestamps import from_iso8601
 from providers.kraken import readings
 from providers.kraken.events import check_symbol
 from providers.kraken.payloads import BookData, Candle, Frame, Level3Data, Ticker, Trade
+from providers.kraken.readings import plain
 
 MINUTE: Final = 1
 
@@ -29,8 +30,8 @@ def book(channel: str, payload: bytes) -> readings.Book:
     check_symbol(channel, data.symbol)
     return readings.Book(
         snapshot=is_snapshot(frame.type),
-        bids=[(bytes(level.price), bytes(level.qty)) for level in data.bids],
-        asks=[(bytes(level.price), bytes(level.qty)) for level in data.asks],
+        bids=[(plain(level.price), plain(level.qty)) for level in data.bids],
+        asks=[(plain(level.price), plain(level.qty)) for level in data.asks],
         checksum=data.checksum,
         ts_event=_time(data.timestamp),
         ordered=data.timestamp is not None,
@@ -52,7 +53,7 @@ def trades(channel: str, payload: bytes) -> tuple[bool, list[readings.Trade]]:
     for item in frame.data:
         check_symbol(channel, item.symbol)
         at = from_iso8601(item.timestamp, "timestamp")
-        found.append(readings.Trade(item.symbol, item.side, bytes(item.price), bytes(item.qty), item.trade_id, at))
+        found.append(readings.Trade(item.symbol, item.side, plain(item.price), plain(item.qty), item.trade_id, at))
     return is_snapshot(frame.type), sorted(found, key=lambda trade: trade.trade_id or 0)
 
 
@@ -61,14 +62,14 @@ def ticker(channel: str, payload: bytes) -> readings.Ticker:
     data = _only(decode(_TICKER, payload).data)
     check_symbol(channel, data.symbol)
     return readings.Ticker(
-        bid=(bytes(data.bid), bytes(data.bid_qty)),
-        ask=(bytes(data.ask), bytes(data.ask_qty)),
-        last=bytes(data.last),
-        volume=bytes(data.volume),
-        vwap=bytes(data.vwap),
-        low=bytes(data.low),
-        high=bytes(data.high),
-        change=bytes(data.change),
+        bid=(plain(data.bid), plain(data.bid_qty)),
+        ask=(plain(data.ask), plain(data.ask_qty)),
+        last=plain(data.last),
+        volume=plain(data.volume),
+        vwap=plain(data.vwap),
+        low=plain(data.low),
+        high=plain(data.high),
+        change=plain(data.change),
         ts_event=_time(data.timestamp),
     )
 
@@ -81,9 +82,9 @@ def candles(channel: str, payload: bytes) -> tuple[bool, list[readings.Candle]]:
         check_symbol(channel, item.symbol)
         if item.interval != MINUTE:
             raise PayloadError("unknown_frame", "interval", item.interval, "candles of one minute")
-        prices = (bytes(item.open), bytes(item.high), bytes(item.low), bytes(item.close))
+        prices = (plain(item.open), plain(item.high), plain(item.low), plain(item.close))
         begin = from_iso8601(item.interval_begin, "interval_begin")
-        found.append(readings.Candle(begin, *prices, bytes(item.volume), item.trades))
+        found.append(readings.Candle(begin, *prices, plain(item.volume), item.trades))
     return is_snapshot(frame.type), sorted(found, key=lambda candle: candle.begin)
 
 

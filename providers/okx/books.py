@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.book import Book, Change, order_id
-from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK, RECORD_BYTES, RTYPE_MBO
+from penstock.book import Book, Change, check_room, doubtful
+from penstock.dbn import ASK, BID, F_MAYBE_BAD_BOOK
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, Fixed, Lots, split
+from penstock.lots import MAX_SIZE, Fixed, Lots
 from penstock.markers import Gap
 from penstock.normalizing import Message, Output, Resync
 from penstock.publishers import Publisher
@@ -21,9 +21,6 @@ SPACING_NS: Final = 2 * NS_PER_S
 LONGEST_SPACING_NS: Final = 64 * NS_PER_S
 """A channel asks for a new snapshot after 2 s, 4 s, … 64 s of receive time while none comes that mends it: asking costs two
 of the 480 requests that a connection has in an hour."""
-
-_FLAGS_OFFSET: Final = 36
-_MBO_BYTES: Final = RECORD_BYTES[RTYPE_MBO]
 
 
 class BookStream:
@@ -137,7 +134,7 @@ class BookStream:
             return [Message("MBO", self._channel, content)] if content else []
         outputs = self.doubt(marker, self._ts_event)
         if content:
-            outputs.append(Message("MBO", self._channel, _flagged(content)))
+            outputs.append(Message("MBO", self._channel, doubtful(content)))
         return [*outputs, *self.ask(ts_recv)]
 
     def _entries(self, data: BookData) -> list[Entry]:
@@ -155,13 +152,5 @@ class BookStream:
             if not at:
                 raise PayloadError("zero_price", "price", "0", "a price above 0")
             if amount > MAX_SIZE:
-                order_id(side, at, len(split(amount)) - 1)  # refused here: the book would be half changed
+                check_room(side, at, amount)
         return changes
-
-
-def _flagged(content: bytes) -> bytes:
-    """The MBO records of a message with F_MAYBE_BAD_BOOK set."""
-    marked = bytearray(content)
-    for offset in range(_FLAGS_OFFSET, len(marked), _MBO_BYTES):
-        marked[offset] |= F_MAYBE_BAD_BOOK
-    return bytes(marked)

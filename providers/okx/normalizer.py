@@ -25,6 +25,7 @@ from penstock.normalizing import Message, Output
 from penstock.payloads import CONTROL, REST
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import KIND_CONNECTED, KIND_DISCONNECTED, KIND_DROPPED, KIND_FRAME, Envelope
+from penstock.statistics import as_price, as_quantity, as_rate
 from penstock.timestamps import from_ms
 from providers.okx import statistics
 from providers.okx.definitions import Learned
@@ -44,7 +45,7 @@ from providers.okx.payloads import (
     Trade,
 )
 from providers.okx.peeks import STATUS
-from providers.okx.statistics import Stated, as_price, as_quantity, as_rate
+from providers.okx.statistics import Stated
 from providers.okx.streams import Streams
 from providers.okx.trades import read
 

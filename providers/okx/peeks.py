@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from penstock.payloads import CONTROL, REST, MergeKey
-from penstock.timestamps import MAX_NS, NS_PER_MS
+from penstock.timestamps import MAX_NS, NS_PER_MS, peeked_ms
 
 STATUS: Final = "status"
 """Its pushes speak of the venue, not of an instrument: they are control frames."""
@@ -65,8 +65,7 @@ def event_time(channel: str, payload: bytes) -> int:
         and text.isdigit()
         and start >= 0
     ):
-        ns = int(text) * NS_PER_MS
-        return ns if ns <= MAX_NS else 0
+        return peeked_ms(text)
     return _digits(_TS.match(payload, start), NS_PER_MS) if start >= 0 else 0
 
 

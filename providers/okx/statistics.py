@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from penstock.dbn import (
-    F_LAST,
-    F_PUBLISHER_SPECIFIC,
-    F_TOB,
     RTYPE_OHLCV_1M,
     STAT_LIQUIDATION,
-    UNDEF_ORDER_SIZE,
     UNDEF_PRICE,
     UNDEF_STAT_QUANTITY,
     UNDEF_TIMESTAMP,
-    mbp_1,
     ohlcv,
+    quote,
     statistic,
 )
 from penstock.errors import PayloadError
-from penstock.lots import MAX_SIZE, SCALE, fixed, fixed_signed, lots
+from penstock.lots import fixed, lots
+from penstock.statistics import Reader, Told, Value
 from penstock.timestamps import from_ms
 from providers.okx.definitions import Known
 from providers.okx.payloads import BookData, Candle, Level, Liquidation
 
-REPEAT_NS: Final = 10_000_000_000
-"""All statistics are published again with the first frame in each such span of venue time, for late joiners."""
-
 LONG_CLOSED: Final = 1
 SHORT_CLOSED: Final = 2
 
-Value = tuple[int, int]
-"""(price at 1e-9, quantity), either undefined."""
-
-Reader = Callable[[str, int], Value]
-"""A text and the instrument's `unit` to what is published."""
-
 _REMEMBERED: Final = 65_536
 _MAX_VOLUME: Final = 2**64 - 1
-_UNSTATABLE: Final = {"number_precision", "number_range", "not_whole_lots"}
 
 
 class Stated(NamedTuple):
@@ -52,53 +39,11 @@ class Stated(NamedTuple):
     ts_ref: int = UNDEF_TIMESTAMP
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def as_price(text: str, unit: int) -> Value:
-    """A price."""
-    del unit
-    return _exact(lambda: fixed(text), UNDEF_PRICE), UNDEF_STAT_QUANTITY
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def as_quantity(text: str, unit: int) -> Value:
-    """A quantity in lots."""
-    amount = _exact(lambda: lots(text, unit, "quantity"), UNDEF_STAT_QUANTITY)
-    return UNDEF_PRICE, min(amount, UNDEF_STAT_QUANTITY)  # i64: what does not fit is undefined
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def as_rate(text: str, unit: int) -> Value:
-    """A rate at 1e-9 as price and at 1e-18 as quantity: OKX states up to 16 decimals."""
-    del unit
-    return _exact(lambda: fixed_signed(text, "rate"), UNDEF_PRICE), _exact(lambda: _fine(text), UNDEF_STAT_QUANTITY)
-
-
-def _fine(text: str) -> int:
-    """A signed decimal of at most 18 decimals, at 1e-18."""
-    digits = text.removeprefix("-")
-    whole, _, fraction = digits.partition(".")
-    high, low = fixed(f"{whole}.{fraction[:9] or '0'}", "rate"), fixed(f"0.{fraction[9:] or '0'}", "rate")
-    value = high * SCALE + low
-    if value >= UNDEF_STAT_QUANTITY:
-        raise PayloadError("number_range", "rate", text, "a rate below 9.22")
-    return -value if text.startswith("-") else value
-
-
-def _exact(convert: Callable[[], int], undefined: int) -> int:
-    try:
-        return convert()
-    except PayloadError as error:
-        if error.reason in _UNSTATABLE:
-            return undefined
-        raise
-
-
 class StatisticsStream:
     """What was last published of one instrument's statistics on one channel."""
 
     def __init__(self) -> None:
-        self._published: dict[int, tuple[Value, int]] = {}
-        self._span = -1
+        self._told = Told[tuple[Value, int]]()
 
     def take(self, stated: Sequence[Stated], known: Known, publisher_id: int, ts_event: int, ts_recv: int) -> bytes:
         """The values that changed, or all where a new span of venue time began; b"" where there is nothing to say.
@@ -107,15 +52,10 @@ class StatisticsStream:
         no reason to refuse those beside it. Raises PayloadError with nothing changed.
         """
         values = {one.kind: (one.read(one.text, known.unit), one.ts_ref) for one in stated if one.text}
-        span = ts_event // REPEAT_NS
-        fresh = {
-            kind: value for kind, value in values.items() if span != self._span or value != self._published.get(kind)
-        }
-        self._span = span
-        self._published |= fresh
+        fresh = self._told.news(values.items(), ts_event)
         return b"".join(
             statistic(publisher_id, known.id, ts_event, ts_recv, kind, 0, *value, ts_ref=ts_ref)
-            for kind, (value, ts_ref) in fresh.items()
+            for kind, (value, ts_ref) in fresh
         )
 
 
@@ -136,11 +76,8 @@ def liquidation(item: Liquidation, known: Known, publisher_id: int, ts_recv: int
 
 def top(data: BookData, known: Known, publisher_id: int, ts_event: int, ts_recv: int) -> bytes:
     """The best bid and ask as one MBP-1 record. Raises PayloadError."""
-    (bid, bid_size), (ask, ask_size) = _side(data.bids, known.unit, "bids"), _side(data.asks, known.unit, "asks")
-    flags = F_LAST | F_TOB
-    if UNDEF_ORDER_SIZE in (bid_size, ask_size):
-        flags |= F_PUBLISHER_SPECIFIC
-    return mbp_1(publisher_id, known.id, ts_event, flags, ts_recv, data.seqId or 0, bid, ask, bid_size, ask_size)
+    bid, ask = _side(data.bids, known.unit, "bids"), _side(data.asks, known.unit, "asks")
+    return quote(publisher_id, known.id, ts_event, ts_recv, data.seqId or 0, bid, ask)
 
 
 def _side(levels: list[Level], unit: int, field: str) -> tuple[int, int]:
@@ -153,7 +90,7 @@ def _side(levels: list[Level], unit: int, field: str) -> tuple[int, int]:
         return UNDEF_PRICE, 0
     if not price:
         raise PayloadError("zero_price", field, "0", "a price above 0")
-    return price, amount if amount <= MAX_SIZE else UNDEF_ORDER_SIZE
+    return price, amount
 
 
 _price = lru_cache(maxsize=_REMEMBERED)(fixed)

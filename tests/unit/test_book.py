@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import dbn
-from penstock.book import Book, order_id
-from penstock.dbn import ASK, BID, F_LAST, F_MBP, F_SNAPSHOT
-from penstock.lots import MAX_SIZE
+from penstock.book import Book, check_room, doubtful, order_id
+from penstock.dbn import ASK, BID, F_LAST, F_MAYBE_BAD_BOOK, F_MBP, F_SNAPSHOT
+from penstock.errors import PayloadError
+from penstock.lots import MAX_PARTS, MAX_SIZE, SCALE
 
 SIZES = st.one_of(st.integers(0, 3), st.sampled_from([MAX_SIZE - 1, MAX_SIZE, MAX_SIZE + 1, 3 * MAX_SIZE + 5]))
 CHANGES = st.lists(st.tuples(st.sampled_from([BID, ASK]), st.integers(1, 6), SIZES), max_size=6)
@@ -104,3 +106,22 @@ def test_a_level_that_comes_and_goes_does_not_fill_memory():
         book.update([(BID, 5, 1), (BID, 5, 0)], 1, 1, 1)
     assert len(book._bid_heap) < 2048
     assert book.best_bid is None
+
+
+def test_a_doubtful_message_says_so_in_each_record():
+    """And nothing else of it changes."""
+    book = Book(1, 2)
+    content = book.replace([(10 * SCALE, 5)], [(11 * SCALE, 6)], 1, 2, 3)
+    marked = doubtful(content)
+    flags = [offset + 36 for offset in range(0, len(content), 56)]
+    assert [marked[at] ^ content[at] for at in flags] == [F_MAYBE_BAD_BOOK] * 3
+    assert all(marked[at] == content[at] for at in range(len(content)) if at not in flags)
+
+
+def test_a_level_without_room_is_refused_before_the_book_is_touched():
+    """As `order_id` says: the parts of a level are numbered in what its price leaves of 64 bits."""
+    check_room(BID, 100 * SCALE, 3 * MAX_SIZE)
+    with pytest.raises(PayloadError, match="size"):
+        check_room(BID, 100 * SCALE, MAX_SIZE * (MAX_PARTS + 1))
+    with pytest.raises(PayloadError, match="price"):
+        check_room(BID, 9 * 10**18, 3 * MAX_SIZE)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock import dbn
+from penstock.lots import MAX_SIZE
 
 U32 = st.integers(0, 2**32 - 1)
 TS = st.integers(2**40, 2**63 - 1)
@@ -101,3 +102,29 @@ def test_framing_walks_several_records_of_several_types():
     assert [(rtype, len(record)) for rtype, record in dbn.records(data)] == [(0, 48), (0x17, 320)]
     with pytest.raises(ValueError, match="remain"):
         list(dbn.records(data[:-1]))
+
+
+@given(st.integers(1, 5 * MAX_SIZE), st.sampled_from((0, dbn.F_PUBLISHER_SPECIFIC)))
+def test_a_trade_of_any_size_is_one_message(size, flags):
+    """Its parts add up and fit u32; flags stand on each, F_LAST on the last only."""
+    content = dbn.trade_message(1, 2, 3, 4, size, dbn.BID, flags, 5, 6)
+    parts = [content[at : at + 48] for at in range(0, len(content), 48)]
+    sizes = [int.from_bytes(part[24:28], "little") for part in parts]
+    assert sum(sizes) == size
+    assert max(sizes) <= MAX_SIZE
+    expected = [dbn.trade(1, 2, 3, 4, each, dbn.BID, flags, 5, 6) for each in sizes]
+    expected[-1] = dbn.trade(1, 2, 3, 4, sizes[-1], dbn.BID, flags | dbn.F_LAST, 5, 6)
+    assert parts == expected
+
+
+@pytest.mark.parametrize(
+    ("lots", "size", "special"),
+    [(0, 0, 0), (MAX_SIZE, MAX_SIZE, 0), (MAX_SIZE + 1, dbn.UNDEF_ORDER_SIZE, dbn.F_PUBLISHER_SPECIFIC),
+     (2**40, dbn.UNDEF_ORDER_SIZE, dbn.F_PUBLISHER_SPECIFIC)],
+)  # fmt: skip
+def test_a_quote_says_where_a_quantity_does_not_fit(lots, size, special):
+    """It is undefined then, and flagged; the other side stands as it is."""
+    bid = (10, lots) if lots else (dbn.UNDEF_PRICE, 0)
+    flags = dbn.F_LAST | dbn.F_TOB | special
+    assert dbn.quote(1, 2, 3, 5, 6, bid, (11, 7)) == dbn.mbp_1(1, 2, 3, flags, 5, 6, bid[0], 11, size, 7)
+    assert dbn.quote(1, 2, 3, 5, 6, (9, 7), (11, lots)) == dbn.mbp_1(1, 2, 3, flags, 5, 6, 9, 11, 7, size)

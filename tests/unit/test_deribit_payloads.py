@@ -10,7 +10,7 @@ from typing import Any
 
 import databento_dbn as dbn
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 import providers
@@ -21,33 +21,8 @@ from penstock.payloads import CONTROL, MergeKey
 from providers.deribit import definitions, payloads
 from providers.deribit.definitions import Registry, from_names
 from providers.deribit.names import currency_of, kind_of
-from providers.deribit.numbers import expanded, number, present
 
 INFO = providers.info("deribit")
-
-
-@given(st.integers(-(10**12), 10**12), st.integers(0, 12), st.integers(-40, 40), st.booleans())
-@example(655, 2, -6, False)
-def test_an_exponent_is_written_out_exactly(value: int, decimals: int, exponent: int, upper: bool) -> None:
-    """The text without exponent is the same number, digit for digit."""
-    text = format(Decimal(value).scaleb(-decimals), "f")
-    found = expanded(f"{text}{'E' if upper else 'e'}{exponent}")
-    assert "e" not in found.lower()
-    assert Decimal(found) == Decimal(text).scaleb(exponent)
-
-
-@pytest.mark.parametrize(
-    "text", ["true", "null", '"1e5"', "1e", "1e400", "e5", "1.e5", ".1e5", "1e5.0", "1_0e5", "٣e2", "--1e5"]
-)
-def test_what_is_no_number_with_exponent_stays_as_it_is(text: str) -> None:
-    """penstock.lots then refuses it."""
-    assert expanded(text) == text
-
-
-def test_null_and_missing_fields_are_not_present() -> None:
-    """0 is."""
-    assert [present(raw) for raw in (b"", b"null", b"0")] == [False, False, True]
-    assert number(b"1.0e-5") == "0.000010"
 
 
 @pytest.mark.parametrize(

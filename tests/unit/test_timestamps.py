@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import PayloadError
-from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S, day_start_ns, from_iso8601, from_ms, utc_day
+from penstock.timestamps import MAX_NS, NS_PER_MS, NS_PER_S, day_start_ns, from_iso8601, from_ms, peeked_ms, utc_day
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SECONDS = st.integers(0, 9_214_646_400)
@@ -61,3 +61,9 @@ def test_milliseconds_are_exact_within_range(value):
 def test_a_day_holds_its_instants(ns):
     """utc_day and day_start_ns agree: the start of the day is at most 24 h before."""
     assert 0 <= ns - day_start_ns(utc_day(ns)) < 86_400 * NS_PER_S
+
+
+@given(st.integers(0, 10**20))
+def test_a_peek_at_milliseconds_is_exact_or_zero(value: int):
+    """Peeks never raise: what no record can hold is no time."""
+    assert peeked_ms(b"%d" % value) == (value * 10**6 if value * 10**6 <= MAX_NS else 0)
