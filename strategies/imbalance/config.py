@@ -1,4 +1,4 @@
-"""What `python -m strategies.run --strategy imbalance` starts."""
+"""What `penstock trade imbalance` runs."""
 
 from __future__ import annotations
 
