@@ -37,9 +37,9 @@ def price(value: int) -> Decimal | None:
 class Definitions:
     """The instruments of a selection, as of each moment in it.
 
-    `table` has one row for each definition, an instrument's oldest first: `ts_recv` (UNIX ns), `instrument_id`, `raw_symbol`, `group`
-    (BASE/QUOTE, with :SETTLE for derivatives), `instrument_class`, `min_price_increment` (1e-9), `unit_of_measure_qty`
-    (the lot at 1e-9) and `unit_of_measure` (what it is counted in).
+    `table` has one row for each definition, an instrument's oldest first: `ts_recv` (UNIX ns), `instrument_id`,
+    `raw_symbol`, `group` (BASE/QUOTE, with :SETTLE for derivatives), `instrument_class`, `min_price_increment` (1e-9),
+    `unit_of_measure_qty` (the lot at 1e-9) and `unit_of_measure` (what it is counted in).
     """
 
     def __init__(self, table: Any) -> None:
@@ -49,9 +49,9 @@ class Definitions:
         # DBN's own meaning of a definition without a unit of measure: sizes count contracts or shares.
         lots = np.where((lots > 0) & (lots < UNDEF_PRICE), lots, SCALE)
         known, first = np.unique(ids, return_index=True)
-        self._lots = dict(
-            zip(known.tolist(), zip(np.split(since, first[1:]), np.split(lots, first[1:]), strict=True), strict=True)
-        )
+        known, first = np.unique(ids, return_index=True)
+        history = zip(np.split(since, first[1:]), np.split(lots, first[1:]), strict=True)
+        self._lots = dict(zip(known.tolist(), history, strict=False))
         self._latest = {symbol: n for n, symbol in enumerate(self.table.column("raw_symbol").to_pylist())}
 
     @property
