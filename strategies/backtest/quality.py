@@ -44,10 +44,12 @@ class Quality(NamedTuple):
             return "no completeness report: what is missing is unknown"
         longest = max((gap.end - gap.start for gap in self.uncovered), default=0) / 1e9
         said = [
-            f"{self.gaps:,} gaps in the venue's numbering" if self.gaps else "",
-            f"{len(self.uncovered):,} times without coverage (longest {longest:,.1f} s)" if self.uncovered else "",
-            f"{self.holes:,} holes between processes" if self.holes else "",
-            f"{self.quarantined:,} frames refused" if self.quarantined else "",
+            _counted(self.gaps, "gap", "gaps") + " in the venue's numbering" if self.gaps else "",
+            _counted(len(self.uncovered), "time", "times") + f" without coverage (longest {longest:,.1f} s)"
+            if longest
+            else "",
+            _counted(self.holes, "hole", "holes") + " between processes" if self.holes else "",
+            _counted(self.quarantined, "frame", "frames") + " refused" if self.quarantined else "",
         ]
         return ", ".join(part for part in said if part) or "nothing known to be missing"
 
@@ -79,3 +81,7 @@ def _quality(part: Part, report: dict[str, Any] | None, window: Window) -> Quali
         holes=len(report["holes"]),
         quarantined=sum(report["quarantined"].values()),
     )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

@@ -8,7 +8,7 @@ instrument and schema always the venue's order.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
@@ -20,6 +20,7 @@ from strategies.feed.arrival import Arrivals, arriving
 from strategies.feed.codec import Codec
 from strategies.feed.dataset import Dataset, Part
 from strategies.feed.dbnfile import messages
+from strategies.feed.declared import declared
 from strategies.feed.instruments import Definitions, Listing
 from strategies.feed.policies import Policy, policy_of
 
@@ -76,7 +77,9 @@ class Loader:
         self._policies: dict[tuple[str, str, bytes], Policy] = {}
         with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
             self.listings = self._listed(wanted, Path(folder))
-        """The wanted instruments as they were when the window began, or as first told afterwards."""
+            """The wanted instruments as they were when the window began, or as first told afterwards."""
+            told = declared(dataset, self.parts, self.listings, Path(folder))
+            self._declared = deque(each for each in told if window.start <= each.at < window.end)
         self._known = {(listing.provider, _id(listing)) for listing in self.listings}
 
     def schemas(self, provider: str) -> set[str]:
@@ -100,12 +103,21 @@ class Loader:
                 if not joined:
                     joined = True
                     chunk += self._images()
+                chunk += self._told(stored.at)
                 chunk += self._take(stored)
                 if len(chunk) >= _OBJECTS:
                     yield chunk
                     chunk = []
+        chunk += self._told(self._window.end)
         if chunk:
             yield chunk
+
+    def _told(self, until: int) -> list[Any]:
+        """What was declared missing up to now."""
+        told = []
+        while self._declared and self._declared[0].at <= until:
+            told.append(self._declared.popleft().data())
+        return told
 
     def _take(self, stored: _Stored) -> list[Any]:
         if stored.schema == "definition":
