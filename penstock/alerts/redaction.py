@@ -15,11 +15,11 @@ EXAMINED: Final = 16_384
 GONE: Final = "[redacted]"
 SHORTEST_SECRET: Final = 6
 
-_NAMED_SECRET: Final = (
+_SENSITIVE: Final = (
     r"secret|token|passwd|password|passphrase|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|signature|credential"
     r"|cookie|webhook|authorization|[A-Z0-9]_KEY|[A-Z0-9]_PASS\b|[A-Z0-9]_SIGN\b"
 )
-_SECRET_NAME: Final = re.compile(_NAMED_SECRET, re.IGNORECASE)
+_SECRET_NAME: Final = re.compile(_SENSITIVE, re.IGNORECASE)
 _PAYLOAD_NAME: Final = re.compile(
     r"^(payload|body|raw|frame|data|content|excerpt|value|bytes|headers?)$", re.IGNORECASE
 )
@@ -34,7 +34,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"\b(bearer|basic|digest)\s+(?!auth)[^\s,;\"']{4,}", re.IGNORECASE), rf"\1 {GONE}"),
     (
         re.compile(
-            rf"([\w-]{{0,64}}(?:{_NAMED_SECRET})[\w-]{{0,64}})([\"']?\s{{0,8}}[:=]\s{{0,8}})"
+            rf"([\w-]{{0,64}}(?:{_SENSITIVE})[\w-]{{0,64}})([\"']?\s{{0,8}}[:=]\s{{0,8}})"
             r"(\"(?:[^\"\\]|\\.)*(?:\"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|[^\s,;&}]+)",
             re.IGNORECASE,
         ),

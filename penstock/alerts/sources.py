@@ -39,8 +39,8 @@ def from_log(line: Mapping[str, Any], now_ns: int, log: str = "") -> Alert | Non
         fields = [field for field in fields if field[1] != reason]
     event = str(line.get("event") or "unnamed")
     return Alert(
-        severity or Severity.WARNING, event, _time_ns(line.get("time"), now_ns), _name(line, "service"), _name(line, "provider").lower(),
-        _name(line, "instance"), reason, tuple(fields), log, event,
+        severity or Severity.WARNING, event, _time_ns(line.get("time"), now_ns),
+        _name(line, "service"), _name(line, "provider").lower(), _name(line, "instance"), reason, tuple(fields), log, event,
     )  # fmt: skip
 
 
@@ -63,7 +63,8 @@ def from_alarm(alarm: Mapping[str, Any], now_ns: int) -> Alert:
         links = (("Alarm", f"{_console(region)}cloudwatch/home?region={region}#alarmsV2:alarm/{quote(name, safe='')}"),)
     at_ns = _time_ns(alarm.get("StateChangeTime"), now_ns)
     return Alert(
-        Severity.WARNING if state == "INSUFFICIENT_DATA" else severity, "alarm", at_ns, said.get("service", name), said.get("provider", ""), said.get("instance", ""),
+        Severity.WARNING if state == "INSUFFICIENT_DATA" else severity, "alarm", at_ns,
+        said.get("service", name), said.get("provider", ""), said.get("instance", ""),
         str(alarm.get("NewStateReason") or ""), tuple(fields), "", said.get("runbook", name), links, state == "OK",
     )  # fmt: skip
 

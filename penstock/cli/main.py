@@ -75,6 +75,9 @@ def up(
     redis: Annotated[str, typer.Option(envvar="PENSTOCK_REDIS", help="An existing server; else one is started.")] = "",
     symbols: Annotated[str, typer.Option(help="Symbols, for a single provider.")] = "",
     seconds: Annotated[float, typer.Option(help="Stop after this long; 0 runs until interrupted.")] = 0.0,
+    discord_webhook_env: Annotated[
+        str, typer.Option(metavar="NAME", help="Tell failures to the Discord webhook in this environment variable.")
+    ] = "",
 ) -> None:
     """Run both lanes of the named providers against the venues themselves, until Ctrl-C."""
     from penstock.cli.up import run
@@ -85,7 +88,7 @@ def up(
     if symbols and len(names) > 1:
         raise ConfigError("--symbols needs exactly one provider in --live")
     wanted = tuple(symbol for symbol in symbols.split(",") if symbol)
-    raise typer.Exit(asyncio.run(run(names, directory, redis, wanted, seconds, Console())))
+    raise typer.Exit(asyncio.run(run(names, directory, redis, wanted, seconds, Console(), discord_webhook_env)))
 
 
 @app.command(epilog="Example: `penstock trade carry --config strategies/carry/config.yaml`")
