@@ -125,6 +125,12 @@ def test_the_spread_needs_both_sides_whole_and_fresh() -> None:
     market.wait(2)
     market.quote(0, "60100")
     assert orders(market.run(spread(market))) == []
+    market = Market(PERP, OTHER)
+    apart(market, QUIET)
+    market.notice(1, "MBP_1", LOST)
+    market.wait(0.1)
+    market.quote(0, "60100")
+    assert orders(market.run(spread(market))) == []
     assert len(orders(_wide().run(spread(_wide())))) == 2
 
 
