@@ -77,6 +77,15 @@ def test_only_what_a_manifest_names_is_read(tmp_path: Path) -> None:
         load(tmp_path, SECOND + 3600 * S, SECOND + 7200 * S)
 
 
+def test_objects_of_a_remote_store_are_fetched(tmp_path: Path) -> None:
+    """Where the dataset is no local folder, its objects are downloaded and read the same."""
+    publish(tmp_path, DAYS[0], [trade(1, FIRST + S, FIRST + S)])
+    dataset = Dataset(tmp_path.as_uri())
+    dataset._folder = None
+    loader = Loader(dataset, {"DERIBIT": ["BTC-PERPETUAL"]}, Window(0, 2**62))
+    assert [each.trade_id.value for chunk in loader.chunks() for each in chunk] == ["1"]
+
+
 def test_what_is_declared_missing_is_told_in_its_place(tmp_path: Path) -> None:
     """A gap is a loss, a time that no lane covered is stale after the usual silence and then live: between the data."""
     gap = {

@@ -14,7 +14,7 @@ import providers
 from penstock import dbn
 from penstock.cli.normalize import metadata
 from penstock.errors import ConfigError, Terminal
-from penstock.instruments import FUTURE, Instrument
+from penstock.instruments import FUTURE, SPOT, Instrument
 from penstock.lots import SCALE
 from strategies.feed.arrival import SLACK_NS, Arrivals
 from strategies.feed.dataset import Dataset
@@ -140,6 +140,26 @@ def test_ties_go_by_schema(tmp_path: Path) -> None:
     assert [type(each) for each in made] == [OrderBookDeltas, QuoteTick, TradeTick]
     assert [each.ts_init for each in made] == [T + MS] * 3
     assert [each.ts_event for each in made] == [T] * 3
+
+
+def test_ties_between_providers_go_by_schema_first(tmp_path: Path) -> None:
+    """Of one nanosecond on two venues: all quotes before all trades, and providers by name."""
+    store(tmp_path, trades=[trade(1, T, T + MS)], mbp_1=[quote(T, T + MS)])
+    binance = providers.info("binance_spot").publisher
+    pair = Instrument(binance, "BTCUSDT", 10_000, "BTC", 10_000_000, SPOT, "SPOT", "BTC", "USDT")
+    key = (binance.publisher_id, pair.instrument_id)
+    stored = {
+        "definition": pair.record(T - S, T - S),
+        "trades": dbn.trade(*key, T, 60_000 * S, 1, dbn.BID, dbn.F_LAST, T + MS, 1),
+        "mbp-1": dbn.mbp_1(*key, T, dbn.F_LAST, T + MS, 1, 59_999 * S, 60_000 * S, 5, 6),
+    }
+    for schema, data in stored.items():
+        head = metadata(binance.dataset, schema, T, T + S, {pair.instrument_id: pair.raw_symbol})
+        (tmp_path / f"other.{schema}.dbn.zst").write_bytes(zstandard.ZstdCompressor().compress(head + data))
+    wanted = {"DERIBIT": ["BTC-PERPETUAL"], "BINANCE_SPOT": ["BTCUSDT"]}
+    loader = Loader(Dataset(tmp_path.as_uri()), wanted, Window(0, 2**62))
+    made = [(type(each), each.instrument_id.venue.value) for chunk in loader.chunks() for each in chunk]
+    assert made == [(kind, venue) for kind in (QuoteTick, TradeTick) for venue in ("BINANCE_SPOT", "DERIBIT")]
 
 
 def test_arrival_decides_and_not_venue_time(tmp_path: Path) -> None:
