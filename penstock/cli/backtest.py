@@ -116,9 +116,7 @@ def _show(console: Console, outcome: Outcome, elapsed_s: float, output: Path | N
     console.print(f"{objects:,} objects in {elapsed_s:.1f} s; digest {outcome.digest}", highlight=False)
     for quality in outcome.quality:
         if not quality.clean:
-            console.print(
-                f"[yellow]data quality: {quality.provider} {quality.day}: {quality.sentence}[/]", highlight=False
-            )
+            console.print(f"[yellow]data quality: {quality.name}: {quality.sentence}[/]", highlight=False)
     if output is not None:
         console.print(f"results page: {output}", highlight=False)
 

@@ -12,6 +12,7 @@ from strategies.backtest import charts
 from strategies.backtest.assumptions import assumptions
 from strategies.backtest.ledger import Account, Fill
 from strategies.backtest.numbers import Unit, lasting, plain, signed, utc
+from strategies.backtest.quality import Quality
 from strategies.backtest.run import Outcome
 
 _STYLE: Final = Path(__file__).with_name("page.css")
@@ -85,7 +86,7 @@ class Page:
 
     def _quality_note(self) -> str:
         bad = [quality for quality in self._outcome.quality if not quality.clean]
-        said = "; ".join(f"{quality.provider} {quality.day}: {quality.sentence}" for quality in bad)
+        said = "; ".join(f"{quality.name}: {quality.sentence}" for quality in bad)
         return f'<p class="note">Data quality: {escape(said)}. See below.</p>' if bad else ""
 
     def _curves(self) -> str:
@@ -158,13 +159,9 @@ class Page:
 
     def _quality(self) -> str:
         rows = [
-            [
-                escape(q.provider), q.day, f"{q.frames:,}", f"{q.alone:,}", f"{q.gaps:,}",
-                lasting(sum(gap.end - gap.start for gap in q.uncovered)) if q.uncovered else "0", f"{q.holes:,}",
-                f"{q.quarantined:,}", escape(q.sentence),
-            ]
+            [escape(q.provider), q.day, *(_reported(q) if q.reported else ["?"] * 6), escape(q.sentence)]
             for q in self._outcome.quality
-        ]  # fmt: skip
+        ]
         heads = [
             "Provider",
             "Day",
@@ -208,6 +205,14 @@ class Page:
         }
         listed = "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in rows.items())
         return f'<section><h2>What the strategy saw</h2><div class="card"><dl>{listed}</dl></div></section>'
+
+
+def _reported(quality: Quality) -> list[str]:
+    uncovered = sum(gap.end - gap.start for gap in quality.uncovered)
+    return [
+        f"{quality.frames:,}", f"{quality.alone:,}", f"{quality.gaps:,}", lasting(uncovered) if uncovered else "0",
+        f"{quality.holes:,}", f"{quality.quarantined:,}",
+    ]  # fmt: skip
 
 
 def _told(account: Account, fill: Fill) -> str:

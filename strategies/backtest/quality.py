@@ -33,6 +33,11 @@ class Quality(NamedTuple):
     quarantined: int = 0
 
     @property
+    def name(self) -> str:
+        """Whose day it is."""
+        return f"{self.provider} {self.day}".strip()
+
+    @property
     def clean(self) -> bool:
         """Whether nothing is known to be missing."""
         return self.reported and not (self.gaps or self.uncovered or self.holes or self.quarantined)
