@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from importlib import import_module
 from pathlib import Path
 
@@ -70,7 +71,10 @@ def main(argv: Sequence[str]) -> int:
         wanted.setdefault(provider, []).append(symbol)
     # Nautilus takes seconds to import, definitions of a pipeline that is just starting take as long to appear.
     with ThreadPoolExecutor(1) as beside:
-        waiting = beside.submit(asyncio.run, _definitions(chosen.redis, options.definitions_timeout_s, wanted))
+        # With this thread's context, which the log's lines take their service from.
+        waiting = beside.submit(
+            copy_context().run, asyncio.run, _definitions(chosen.redis, options.definitions_timeout_s, wanted)
+        )
         from strategies.node import Run, run
 
         module = import_module(f"strategies.{options.strategy}.config")
