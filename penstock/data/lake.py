@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from penstock.data.span import Span
-from penstock.errors import ConfigError, Terminal
+from penstock.errors import ConfigError, ConnectionLost, Terminal
 from penstock.objectstore import open_store
 
 type WhenUnpublished = Literal["refuse", "warn"]
@@ -63,7 +64,7 @@ class _Manifest(msgspec.Struct):
 
 class Lake:
     """The dataset at `file:///folder`, `s3://bucket/prefix` or a local path. S3's endpoint, region and credentials are
-    those of the AWS SDK."""
+    those of the AWS SDK, at the first read: where they have expired since, load again."""
 
     def __init__(self, source: str | Path) -> None:
         self.url = source if isinstance(source, str) and "://" in source else Path(source).resolve().as_uri()
@@ -93,7 +94,8 @@ class Lake:
             warnings.warn(message, stacklevel=3)
         found = [day for day in wanted if day in keys]
         with ThreadPoolExecutor(_READERS) as readers:
-            return [Day(*pair) for pair in zip(found, readers.map(self._manifest, (keys[day] for day in found)))]  # noqa: B905
+            objects = readers.map(self._manifest, (keys[day] for day in found))
+            return [Day(*pair) for pair in zip(found, objects, strict=True)]
 
     def get(self, item: Stored) -> bytes:
         """The stored bytes of a small object. Raises Terminal where it is gone."""
@@ -103,19 +105,24 @@ class Lake:
             raise Terminal(f"{self.url}: {item.key} is in its manifest and not there") from None
 
     def files(self, items: Iterable[Stored]) -> tuple[Any, list[str]]:
-        """pyarrow's file system and the paths in it. Raises Terminal where an object is gone or not of its size."""
+        """pyarrow's file system and the paths in it. Raises Terminal where an object is gone or not of its size,
+        ConnectionLost where the store cannot be reached."""
         wanted = list(items)
-        filesystem, root = _filesystem(self.url)
+        filesystem, root = self._reached
         paths = [f"{root}/{item.key}" for item in wanted]
         try:
             found = filesystem.get_file_info(paths)
         except OSError as error:
-            raise Terminal(f"{self.url}: {error}") from None
+            raise ConnectionLost(f"{self.url}: {error}") from None
         for item, info in zip(wanted, found, strict=True):
             if info.size != item.bytes:
                 there = "is not there" if info.size is None else f"has {info.size} bytes"
                 raise Terminal(f"{self.url}: {item.key} {there}, its manifest says {item.bytes} bytes")
         return filesystem, paths
+
+    @cached_property
+    def _reached(self) -> tuple[Any, str]:
+        return _filesystem(self.url)
 
     def _manifest(self, key: str) -> tuple[Stored, ...]:
         try:
