@@ -50,6 +50,10 @@ class LocalAlerts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Tell what is still held back and wait until it is delivered, or GRACE_S have passed."""
         self._stopping = True
         self._wake.set()
         self._thread.join(GRACE_S + 10.0)
