@@ -25,6 +25,7 @@ from penstock import config, telemetry
 from penstock.errors import ConfigError
 from strategies import settings
 from strategies.feed.directory import Directory
+from strategies.feed.reader import nodes
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -65,6 +66,10 @@ def main(argv: Sequence[str]) -> int:
         redis=options.redis or chosen.redis or ("redis://127.0.0.1:6379",),
     )
     settings.check(chosen)
+    try:
+        nodes(chosen.redis)
+    except ConfigError as error:
+        raise ConfigError(f"--redis: {error}; expected redis://host:port") from None
     wanted: dict[str, list[str]] = {}
     for text in chosen.instruments:
         provider, symbol = settings.provider_and_symbol(text)

@@ -3,8 +3,8 @@ together moving nowhere.
 
 What it shows: funding rates, marks and indices, which come as STATISTICS, and two instruments that hedge each other.
 What it ignores: that the rate of now is not the one that will be paid, fees of four trades, margin and liquidation of the
-short leg when the price rises, borrowing, and partly filled legs: it looks once a second whether both legs are as they
-should be and closes both where they are not.
+short leg when the price rises, borrowing, and partly filled legs: it looks once a second whether both legs are as large as
+each other, and closes both where they are not.
 """
 
 from __future__ import annotations
@@ -77,16 +77,26 @@ class CarryStrategy(Strategy):  # type: ignore[misc] # Nautilus's compiled class
         self._index = update.value.as_decimal()
 
     def _look(self, _event: Any) -> None:
-        if self._rate is None or not self._fit() or self._busy():
+        rate = self._rate
+        if rate is None or not self._fit() or self._busy():
             return
-        held = [self.portfolio.net_position(key) for key in (self._perpetual, self._hedge)]
-        whole = held[0] < 0 < held[1]
-        if self.entered and (not whole or self._rate < self._settings.exit_bps / 10_000):
+        held = [self._held(self._perpetual), self._held(self._hedge)]
+        hedged = held[0] < 0 < held[1] and abs(held[0] + held[1]) <= self._settings.base / 10
+        if self.entered and (not hedged or rate < self._settings.exit_bps / 10_000):
             self.entered = False
+            # Not at once again: the next rate decides.
+            self._rate = None
             for key in (self._perpetual, self._hedge):
                 self.close_all_positions(key)
-        elif not self.entered and not any(held) and self._worth_it(self._rate):
+        elif not self.entered and not any(held) and self._worth_it(rate):
             self._enter()
+
+    def _held(self, key: InstrumentId) -> Decimal:
+        """The position in coins."""
+        net = Decimal(self.portfolio.net_position(key))
+        quote = self.cache.quote_tick(key)
+        inverse = self.cache.instrument(key).is_inverse and quote is not None
+        return net / Decimal(quote.bid_price.as_decimal()) if inverse else net
 
     def _fit(self) -> bool:
         return self._health.fit(self._perpetual, "STATISTICS", "MBP_1") and self._health.fit(self._hedge, "MBP_1")

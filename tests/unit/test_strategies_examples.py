@@ -188,6 +188,25 @@ def test_carry_is_held_while_it_pays() -> None:
     ]
 
 
+def test_carry_with_legs_that_differ_is_closed() -> None:
+    """Half of the hedge is filled: both are closed, and not entered again before the next rate."""
+    market = Market(PERP, SPOT)
+    market.statistic(0, dbn.STAT_MARK_PRICE, "60000")
+    market.statistic(0, dbn.STAT_FIXING_PRICE, "60000")
+    market.statistic(0, dbn.STAT_FUNDING_RATE, "0.0003")
+    for _ in range(6):
+        market.wait(1)
+        market.quote(0, "60000")
+        market.quote(1, "60000", lots=5)
+    made = orders(market.run(carry(market)))
+    assert [(name.partition(".")[2], side, quantity) for name, side, quantity in made] == [
+        ("BINANCE_USDM", "SELL", "0.010"),
+        ("BINANCE_SPOT", "BUY", "0.005"),
+        ("BINANCE_USDM", "BUY", "0.010"),
+        ("BINANCE_SPOT", "SELL", "0.005"),
+    ]
+
+
 def test_carry_waits_for_the_rate_of_now() -> None:
     """Not entered on a rate from before a silence, nor while statistics are STALE, nor far below the index."""
     market = Market(PERP, SPOT)
