@@ -107,10 +107,7 @@ class Reader:
         """Connect, deliver, and connect again elsewhere; until cancelled."""
         failures, turn = 0, 0
         while True:
-            # The configured ones first: a cluster's own names for its nodes may mean nothing from here.
-            nodes = tuple(dict.fromkeys((*self._nodes, *self._cluster)))
-            turn += nodes[turn % len(nodes)] == self.node
-            node = nodes[turn % len(nodes)]
+            node = self._next(turn, failures)
             turn += 1
             started = monotonic_ns()
             try:
@@ -119,8 +116,20 @@ class Reader:
                 self._on_cut()
                 logger().warning("subscription_lost", node=repr(node), error=str(error) or type(error).__name__)
             failures = failures + 1 if monotonic_ns() - started < 2_000_000_000 else 0
-            if failures >= len(nodes):
+            if failures >= len({*self._nodes, *self._cluster}):
                 await asyncio.sleep(random.uniform(0.1, 1.0) * _PAUSE_S)
+
+    def _next(self, turn: int, failures: int) -> Node:
+        # Another node than the last one, and of this reader's own share of a cluster's nodes while any of that answers:
+        # readers that begin at different configured nodes have different shares, so they do not meet on one node.
+        learned = [node for node in self._cluster if node not in self._nodes]
+        first = self._nodes[0]
+        mine = [first, *learned[sorted(self._nodes).index(first) :: len(self._nodes)]]
+        every = [*mine, *(node for node in (*self._nodes, *learned) if node not in mine)]
+        if failures >= len(mine):
+            return every[turn % len(every)]
+        pool = [node for node in mine if node != self.node] or [node for node in every if node != self.node] or every
+        return pool[turn % len(pool)]
 
     async def _hold(self, node: Node) -> None:
         loop = asyncio.get_running_loop()
