@@ -90,8 +90,9 @@ def test_s3_gives_what_a_folder_gives(days: Path, aws: None, endpoint: str) -> N
     client = boto3.client("s3")
     client.create_bucket(Bucket=bucket)
     local, remote = (days / "lake").as_uri(), f"s3://{bucket}/a/lake"
+    store = open_store(remote)
     for key, data in contents(local).items():
-        open_store(remote).put_if_absent(key, data)
+        store.put_if_absent(key, data)
     for schema in ("trades", "mbo"):
         here, there = select(local, schema), select(remote, schema)
         assert there.arrow() == here.arrow()
@@ -100,10 +101,11 @@ def test_s3_gives_what_a_folder_gives(days: Path, aws: None, endpoint: str) -> N
         assert list(there.records()) == list(here.records())
     span = (PROVIDER, DAY, "2024-08-10")
     assert completeness(*span, source=remote) == completeness(*span, source=local)
-    (key,) = (item.key for item in select(remote).days[0].canonical("TRADES", ".parquet"))
+    there = select(remote)
+    (key,) = (item.key for item in there.days[0].canonical("TRADES", ".parquet"))
     client.delete_object(Bucket=bucket, Key=f"a/lake/{key}")
     with pytest.raises(Terminal, match=r"trades\.parquet is not there"):
-        select(remote).arrow()
+        there.arrow()
 
 
 def test_the_report_adds_up(days: Path) -> None:
