@@ -10,13 +10,14 @@ import struct
 from collections import deque
 from typing import Final
 
-from penstock.dbn import ADD, CANCEL, CLEAR, F_LAST, F_MAYBE_BAD_BOOK, F_MBP, F_SNAPSHOT, NONE, UNDEF_PRICE, mbo
+from penstock.dbn import ADD, CANCEL, CLEAR, F_LAST, F_MAYBE_BAD_BOOK, F_MBP, F_SNAPSHOT, MODIFY, NONE, UNDEF_PRICE, mbo
 from strategies.feed.states import newer
 
 SIZE: Final = 56
 _ORDER: Final = slice(16, 24)
 _FLAGS_AT, _ACTION_AT = 36, 38
 _CLEAR, _CANCEL, _ADD = CLEAR[0], CANCEL[0], ADD[0]
+_KEPT: Final = frozenset(ADD + MODIFY)
 _WHAT: Final = slice(24, 36)  # price and size
 _HEAD: Final = struct.Struct("<2xHIQ")  # publisher_id, instrument_id, ts_event
 _TAIL: Final = struct.Struct("<QiI")  # ts_recv, ts_in_delta, sequence
@@ -164,7 +165,8 @@ class LaneBook:
                 orders.pop(record[_ORDER], None)
             elif action == _CLEAR:
                 orders.clear()
-            else:
+            elif action in _KEPT:
+                # Trades and fills of books by order (T, F) change nothing: the cancels and modifies after them do.
                 orders[record[_ORDER]] = record
 
     def _keep(self, data: bytes) -> None:

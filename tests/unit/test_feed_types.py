@@ -22,6 +22,7 @@ from penstock.instruments import CALL, FUTURE, FUTURE_SPREAD, SPOT, Instrument
 from penstock.lots import SCALE
 from strategies.feed.arbiter import RTYPES, Stream
 from strategies.feed.bars import schema
+from strategies.feed.books import LaneBook
 from strategies.feed.codec import Codec
 from strategies.feed.config import ArbiterConfig
 from strategies.feed.custom import Liquidation
@@ -238,6 +239,9 @@ def test_orders_of_an_l3_book() -> None:
     book.apply_deltas(deltas)
     assert [order.order_id for level in book.bids() for order in level.orders()] == [5, 6]
     assert reader.objects(data[-56:]) == []
+    lane = LaneBook(10)
+    lane.apply(data)
+    assert len(lane.orders) == 2
     assert not reader.refused
 
 
