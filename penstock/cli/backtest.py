@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,6 +42,8 @@ def main(
     backtest = Backtest(strategy, load(config), between, source, seen_log)
     if output is not None and not output.parent.is_dir():
         raise ConfigError(f"--output is {str(output)!r}: there is no folder {str(output.parent)!r}")
+    # A live run logs each order's way; here it is on the page, and stdout is for the results.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     began = clock.monotonic_s()
     columns = (
         TextColumn("{task.description}"),

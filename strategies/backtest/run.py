@@ -14,6 +14,7 @@ from nautilus_trader.backtest.engine import BacktestEngine
 from nautilus_trader.cache.config import CacheConfig
 from nautilus_trader.config import LoggingConfig
 from nautilus_trader.model.instruments import Instrument
+from nautilus_trader.risk.config import RiskEngineConfig
 
 from penstock.errors import ConfigError, Terminal
 from strategies.backtest import venues
@@ -23,8 +24,9 @@ from strategies.backtest.settings import Simulation, simulation
 from strategies.digest import Digest, digested
 from strategies.feed.dataset import Dataset
 from strategies.feed.loader import Account, Loader, Window
+from strategies.guard import guarded
 from strategies.run import names
-from strategies.settings import Settings, configured, provider_and_symbol
+from strategies.settings import Risk, Settings, configured, provider_and_symbol
 
 _SAMPLES: Final = 1_500
 """Points of time at which prices are kept for the page, over the whole window."""
@@ -85,17 +87,16 @@ def run(backtest: Backtest, progress: Progress) -> Outcome:
     keys = [ids[provider_and_symbol(text)] for text in backtest.settings.instruments]
     parameters = configured(module, keys, backtest.settings.strategy)
     digest = Digest(backtest.seen_log)
-    engine = BacktestEngine(
-        BacktestEngineConfig(
-            trader_id="PENSTOCK-001",
-            logging=LoggingConfig(log_level="ERROR", log_colors=False),
-            cache=CacheConfig(tick_capacity=1_000),
-            run_analysis=False,
-        )
-    )
+    engine = _engine(backtest.settings.risk)
     try:
         venues.add(engine, loader.listings, model, with_books=_with_books(loader))
-        engine.add_strategy(digested(module.STRATEGY, digest)(parameters))
+        # The policies of a live run: nothing is sent on stale data, nor beyond the file's limits.
+        limits = {
+            key: backtest.settings.risk.limit(text)
+            for key, text in zip(keys, backtest.settings.instruments, strict=True)
+        }
+        strategy = guarded(module.STRATEGY, backtest.settings, limits, lambda: True)
+        engine.add_strategy(digested(strategy, digest)(parameters))
         ledger = Ledger(loader.listings, _SAMPLES)
         engine.kernel.msgbus.subscribe("events.order.*", ledger.on_event)
         _feed(engine, loader, ledger, model, progress)
@@ -118,6 +119,20 @@ def run(backtest: Backtest, progress: Progress) -> Outcome:
     finally:
         digest.close()
         engine.dispose()
+
+
+def _engine(risk: Risk) -> BacktestEngine:
+    rate = f"{risk.orders_per_s}/00:00:01"
+    limits = RiskEngineConfig(bypass=not risk.enabled, max_order_submit_rate=rate, max_order_modify_rate=rate)
+    return BacktestEngine(
+        BacktestEngineConfig(
+            trader_id="PENSTOCK-001",
+            logging=LoggingConfig(log_level="ERROR", log_colors=False),
+            cache=CacheConfig(tick_capacity=1_000),
+            risk_engine=limits,
+            run_analysis=False,
+        )
+    )
 
 
 def _wanted(settings: Settings) -> dict[str, list[str]]:
