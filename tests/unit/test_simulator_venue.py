@@ -217,8 +217,9 @@ async def test_duplicate_and_reorder(tmp_path):
         assert sorted(set(steps)) == [0, 1]
         assert steps.count(0) == 1
         await client.fault("reorder", connection=1)
+        last = found[-1]
         found = ids(await frames(socket, 100))
-        steps = [after - before for before, after in pairwise(found)]
+        steps = [after - before for before, after in pairwise([last, *found])]
         assert [step for step in steps if step != 1] == [2, -1, 2]
 
 
@@ -241,7 +242,7 @@ async def test_stall_keeps_the_socket_open(tmp_path):
                 else:
                     kinds.append((message.type, bytes(message.data)))
         assert kinds == [(WSMsgType.PONG, b"there?")]
-        assert json.loads(message.data)["u"] > before + 100
+        assert json.loads(message.data)["u"] > before + 10
         assert [fault["fault"] for fault in client.faults()] == ["stall", "stall_end"]
 
 
