@@ -90,8 +90,13 @@ class Grouping:
         return key
 
     def due(self, now_s: float, *, everything: bool = False) -> list[Group]:
-        """The groups to tell now, worst first; `everything` also those that would wait."""
-        keys = [key for key, due_s in self._due_s.items() if everything or due_s <= now_s]
+        """The groups to tell now, worst first; `everything` also those that would wait.
+
+        Where one is due, those of the next `window_s` go with it: one message for all of them is easier to read.
+        """
+        anything = any(due_s <= now_s for due_s in self._due_s.values())
+        until_s = now_s + self._window_s if anything else now_s
+        keys = [key for key, due_s in self._due_s.items() if everything or due_s <= until_s]
         groups = [self._open.pop(key) for key in keys]
         for key in keys:
             del self._due_s[key]

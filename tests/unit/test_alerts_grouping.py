@@ -79,6 +79,14 @@ def test_every_alert_is_in_exactly_one_group_and_groups_are_bounded(told: list[t
         assert len(groups) >= limit
 
 
+def test_what_is_nearly_due_goes_with_what_is():
+    grouping = Grouping()
+    for number in range(4):
+        grouping.add(alert(event=f"kind_{'abcd'[number]}"), float(number))
+    assert grouping.due(4.9) == []
+    assert len(grouping.due(5.0)) == 4
+
+
 def test_a_group_keeps_the_newest_sample_and_the_worst_severity():
     group = Group.of(Alert(Severity.CRITICAL, "x", 5, reason="first"))
     group.add(Group.of(Alert(Severity.ERROR, "x", 9, reason="second")))
