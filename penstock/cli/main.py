@@ -248,12 +248,12 @@ def _provider_names(text: str) -> tuple[str, ...]:
     names = tuple(name for name in text.split(",") if name)
     if not names:
         raise ConfigError(f"the providers are {text!r}, expected one or more of {', '.join(folders.names())}")
-    # "coinbase" is what people say; accept a prefix that names exactly one folder.
+    # People say "data" for databento; accept a beginning that names exactly one folder.
     resolved = []
     for name in names:
-        matches = [known for known in folders.names() if known == name] or [
-            known for known in folders.names() if known.startswith(name)
-        ]
+        matches = [known for known in folders.names() if known.startswith(name)]
+        if name not in folders.names() and len(matches) > 1:
+            raise ConfigError(f"the provider is {name!r}, expected one of {', '.join(matches)}")
         resolved.append(matches[0] if len(matches) == 1 else name)
         folders.info(resolved[-1])
     return tuple(resolved)
