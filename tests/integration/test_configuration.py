@@ -38,7 +38,7 @@ BATCH_PROCESSOR = "services.batch_processor --instance PRIMARY"
 POST_PROCESSOR = "services.post_processor --source file://{0} --target file://{0}/lake"
 DERIBIT = " --provider deribit --instance PRIMARY"
 FILE_AS_FOLDER = "{0}/file/below"
-PROVIDERS = "binance_spot, coinbase_advanced, deribit"
+PROVIDERS = "binance_spot, binance_usdm, bybit"
 
 CASES = {
     "session manager": [
