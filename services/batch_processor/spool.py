@@ -135,8 +135,8 @@ class Spool:
             gone += 1
         if not gone:
             return False
-        # Killed between two deletions, any of the segments behind the first may be the oldest that is left.
-        start = self.segments[1].start
+        # Killed before the first deletion, or between two, any of these segments may be the oldest that is left.
+        start = self.segments[0].start
         stored[:] = [chunk for chunk in stored if (chunk.epoch, chunk.last) > (start.epoch, start.sequence)]
         self._write("stored.json", msgspec.json.encode(stored))
         for segment in self.segments[:gone]:
