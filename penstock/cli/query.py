@@ -72,7 +72,7 @@ def _views(store: ObjectStore) -> dict[str, list[str]]:
             parts = dict(part.split("=", 1) for part in item.key.split("/") if "=" in part)
             if item.key.startswith("raw/"):
                 views.setdefault("raw", []).append(item.key)
-            elif item.key.startswith("canonical/") and item.key.endswith(".parquet"):
+            elif item.key.startswith("parquet/"):
                 views.setdefault(parts["schema"].lower(), []).append(item.key)
     return views
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.dbn import UNDEF_ORDER_SIZE, UNDEF_PRICE, UNDEF_TIMESTAMP
+from penstock.dbn import UNDEF_ORDER_SIZE, UNDEF_PRICE
 from penstock.errors import ConfigError
 from penstock.lots import SCALE, decimal_text
 
@@ -26,6 +26,8 @@ PRICE: Final = pa.decimal128(19, 9)
 
 _PRICES: Final = re.compile(r"(price|open|high|low|close|(bid|ask)_px_\d\d|min_price_increment|\w+_price)$")
 _SIZES: Final = re.compile(r"(size|volume|(bid|ask)_sz_\d\d)$")
+_UNDEF_64: Final = -1
+"""DBN's undefined timestamp or volume, 2⁶⁴−1, in the signed columns of a table."""
 _TIMES: Final = re.compile(r"(ts_recv|ts_event|ts_ref|expiration|activation)$")
 
 
@@ -91,22 +93,21 @@ class Definitions:
     def _column(self, table: Any, name: str) -> Any:
         values = table.column(name).combine_chunks()
         if _TIMES.match(name):
-            defined = pc.if_else(pc.equal(values, pa.scalar(UNDEF_TIMESTAMP, values.type)), None, values)
-            return pc.cast(pc.cast(defined, pa.int64()), pa.timestamp("ns", "UTC"))
+            defined = pc.if_else(pc.equal(values, _UNDEF_64), None, values)
+            return pc.cast(defined, pa.timestamp("ns", "UTC"))
         if _PRICES.match(name) and values.type == pa.int64():
             return decimals(values)
         if _SIZES.match(name):
-            return self._quantities(values, table)
+            return self._quantities(name, values, table)
         return values
 
-    def _quantities(self, sizes: Any, table: Any) -> Any:
+    def _quantities(self, name: str, sizes: Any, table: Any) -> Any:
         lots = decimals(pa.array(self._lots_of(table)))
-        digits = 10 if sizes.type == pa.uint32() else 20
-        undefined = pa.scalar(UNDEF_ORDER_SIZE if digits == 10 else 2**64 - 1, sizes.type)
-        known = pc.if_else(pc.equal(sizes, undefined), None, sizes)
+        known = pc.if_else(pc.equal(sizes, _UNDEF_64 if name == "volume" else UNDEF_ORDER_SIZE), None, sizes)
+        if name != "volume":
+            return pc.multiply(pc.cast(pc.cast(known, pa.uint32()), pa.decimal128(10, 0)), lots)
         # 64 bits times 64 bits is more than decimal128 promises to hold.
-        wide = pa.decimal128 if digits == 10 else pa.decimal256
-        return pc.multiply(pc.cast(known, wide(digits, 0)), pc.cast(lots, wide(19, 9)))
+        return pc.multiply(pc.cast(known, pa.decimal256(19, 0)), pc.cast(lots, pa.decimal256(19, 9)))
 
     def _lots_of(self, table: Any) -> Any:
         """The lot at 1e-9 of each row, by the definition that was the newest at its time."""

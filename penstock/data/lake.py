@@ -49,13 +49,9 @@ class Day(NamedTuple):
     day: dt.date
     objects: tuple[Stored, ...]
 
-    def canonical(self, schema: str, suffix: str) -> list[Stored]:
-        """The objects of a schema (`MBP_1`) whose names end in `suffix` (`.parquet`)."""
-        return [
-            item
-            for item in self.objects
-            if item.schema == schema and item.key.startswith("canonical/") and item.key.endswith(suffix)
-        ]
+    def canonical(self, schema: str, folder: Literal["canonical", "parquet"]) -> list[Stored]:
+        """The objects of a schema (`MBP_1`): DBN in `canonical/`, the same records as Parquet in `parquet/`."""
+        return [item for item in self.objects if item.schema == schema and item.key.startswith(f"{folder}/")]
 
 
 class _Manifest(msgspec.Struct):

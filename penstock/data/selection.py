@@ -106,7 +106,7 @@ class Selection:
 
     def definitions(self) -> Definitions:
         """The definitions of these days, of the selected symbols. Raises ConfigError where none are stored."""
-        parts = [Part(tuple(day.canonical("DEFINITION", ".parquet")), None, None) for day in self.days]
+        parts = [Part(tuple(day.canonical("DEFINITION", "parquet")), None, None) for day in self.days]
         if not any(part.objects for part in parts):
             raise ConfigError(f"{self.provider} has no definitions stored for {self.span}")
         return Definitions(Scan(self.lake, parts, self.symbols).reader(COLUMNS).read_all())
@@ -132,7 +132,7 @@ class Selection:
 
     def check_symbols(self) -> None:
         """Raise ConfigError for a selected symbol that no definition of these days has: a typo is not an empty result."""
-        items = [item for day in self.days for item in day.canonical("DEFINITION", ".parquet")]
+        items = [item for day in self.days for item in day.canonical("DEFINITION", "parquet")]
         if self.symbols is None or not items:
             return
         parts = [Part(tuple(items), None, None)]
@@ -148,12 +148,12 @@ class Selection:
     def _scan(self) -> Scan:
         parts = []
         for day in self.days:
-            items = tuple(day.canonical(self.schema, ".parquet"))
+            items = tuple(day.canonical(self.schema, "parquet"))
             parts.append(Part(items, *self.span.within(day.day)))
         return Scan(self.lake, parts, self.symbols)
 
     def _opened(self, day: Day) -> Iterator[DbnObject]:
-        filesystem, paths = self.lake.files(day.canonical(self.schema, ".dbn.zst"))
+        filesystem, paths = self.lake.files(day.canonical(self.schema, "canonical"))
         for path in paths:
             # Over S3 each read is a request: large ones.
             yield DbnObject(path, filesystem.open_input_stream(path, compression="zstd", buffer_size=_REQUEST_BYTES))

@@ -90,8 +90,9 @@ class ProviderDay:
         finally:
             work.close()
         for schema, file in sorted(canonical.files.items()):
-            for path in (file.dbn, file.parquet):
-                out.put(f"canonical/provider={provider}/schema={schema}", path.name, path, file.records, schema)
+            # Apart, because Athena reads every object below a table's prefix.
+            for folder_name, path in (("canonical", file.dbn), ("parquet", file.parquet)):
+                out.put(f"{folder_name}/provider={provider}/schema={schema}", path.name, path, file.records, schema)
         report = completeness(self._settings, provider, self._coverage, self._hours, canonical)
         out.put_json(f"reports/provider={provider}", "completeness.json", report, len(self._hours), folder)
         manifest = out.finish()

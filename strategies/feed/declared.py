@@ -70,7 +70,7 @@ def _symbols(dataset: Dataset, part: Part, folder: Path) -> dict[tuple[str, str]
     """Whose data came on which channel: DBN has no venue channels, the Parquet beside it has."""
     symbols: dict[tuple[str, str], set[str]] = {}
     for schema, key in part.keys.items():
-        path = dataset.file(f"{key.removesuffix('.dbn.zst')}.parquet", folder)
+        path = dataset.file(f"parquet/{key.removeprefix('canonical/').removesuffix('.dbn.zst')}.parquet", folder)
         for batch in pq.ParquetFile(path).iter_batches(columns=["symbol", "channel"]):
             for pair in pa.Table.from_batches([batch]).group_by(["symbol", "channel"]).aggregate([]).to_pylist():
                 symbols.setdefault((schema.upper().replace("-", "_"), pair["channel"]), set()).add(pair["symbol"])

@@ -102,7 +102,7 @@ def test_s3_gives_what_a_folder_gives(days: Path, aws: None, endpoint: str) -> N
     span = (PROVIDER, DAY, "2024-08-10")
     assert completeness(*span, source=remote) == completeness(*span, source=local)
     there = select(remote)
-    (key,) = (item.key for item in there.days[0].canonical("TRADES", ".parquet"))
+    (key,) = (item.key for item in there.days[0].canonical("TRADES", "parquet"))
     client.delete_object(Bucket=bucket, Key=f"a/lake/{key}")
     with pytest.raises(Terminal, match=r"trades\.parquet is not there"):
         there.arrow()

@@ -170,7 +170,8 @@ def test_databento_and_parquet_readers_agree(lake, tmp_path: Path) -> None:
     store = open_store(lake[1])
     for key in [key for key in store.list("canonical/") if key.endswith(".dbn.zst")]:
         opened = databento.DBNStore.from_bytes(store.get(key))
-        store.download(key.replace(".dbn.zst", ".parquet"), tmp_path / "parquet")
+        beside = key.replace("canonical/", "parquet/").replace(".dbn.zst", ".parquet")
+        store.download(beside, tmp_path / "parquet")
         table = pq.read_table(tmp_path / "parquet")
         frame = opened.to_df(price_type="fixed", pretty_ts=False, map_symbols=True).reset_index()
         assert opened.symbols == ["BTCUSDT"]

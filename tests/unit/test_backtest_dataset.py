@@ -33,16 +33,18 @@ def publish(folder: Path, day: dt.date, trades: list[bytes], report: dict[str, A
     where = f"provider=DERIBIT/{{}}year={day:%Y}/month={day:%m}/day={day:%d}"
     midnight, objects = day_start_ns(day), []
     for segment, data in {"DEFINITION": [PERPETUAL.record(midnight, midnight)], "TRADES": trades}.items():
-        stem = f"canonical/{where.format(f'schema={segment}/')}/DERIBIT.MAIN.{segment.lower()}"
-        path = folder / f"{stem}.dbn.zst"
+        stem = f"{where.format(f'schema={segment}/')}/DERIBIT.MAIN.{segment.lower()}"
+        keys = f"canonical/{stem}.dbn.zst", f"parquet/{stem}.parquet"
+        path, table = (folder / key for key in keys)
         path.parent.mkdir(parents=True)
+        table.parent.mkdir(parents=True)
         head = metadata(
             DERIBIT.dataset, segment.lower(), midnight, midnight + 1, {PERPETUAL.instrument_id: "BTC-PERPETUAL"}
         )
         path.write_bytes(zstandard.ZstdCompressor().compress(head + b"".join(data)))
         columns = {"symbol": ["BTC-PERPETUAL"] * len(data), "channel": [CHANNEL] * len(data)}
-        pq.write_table(pa.table(columns), folder / f"{stem}.parquet")
-        objects += [{"key": f"{stem}.{kind}", "schema": segment} for kind in ("dbn.zst", "parquet")]
+        pq.write_table(pa.table(columns), table)
+        objects += [{"key": key, "schema": segment} for key in keys]
     key = f"reports/{where.format('')}/completeness.json"
     for name, value in ((key, report or REPORT), (f"manifests/{where.format('')}/manifest.json", None)):
         (folder / name).parent.mkdir(parents=True)
