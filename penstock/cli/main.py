@@ -222,6 +222,15 @@ def providers(as_json: Json = False) -> None:
         Console().print(listing.table())
 
 
+@app.command("redis-acl", epilog="Example: `penstock redis-acl > terraform/modules/redis/acl.json`")
+def redis_acl() -> None:
+    """Print every Redis user's ACL rules as JSON, without passwords: what the terraform module of Redis reads."""
+    import providers as folders
+    from penstock.redisacl import users
+
+    typer.echo(json.dumps({"users": users(folders.names())}, indent=2))
+
+
 def main() -> None:
     """Entry point: what cannot be done is one readable line on stderr and exit code 2 (1 where it may work later)."""
     try:
