@@ -7,10 +7,10 @@ TF_PLUGIN_DIR ?=
 BASELINE ?= .git\#branch=main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos bench proto fmt clean
+.PHONY: help setup demo test check chaos bench proto observability fmt clean
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.synced  ## Install everything into .venv
 
@@ -48,6 +48,9 @@ proto: setup  ## Generate Python from proto/
 	@PATH=$(CURDIR)/$(RUN):$$PATH buf format -w proto
 	@PATH=$(CURDIR)/$(RUN):$$PATH buf generate --path proto/penstock
 	@PATH=$(CURDIR)/$(RUN):$$PATH buf generate --template buf.gen.third_party.yaml
+
+observability: setup  ## Make dashboards, alarms and alert rules from the catalogue of metrics
+	@$(RUN)/python -m penstock.observability
 
 fmt: setup  ## Format the code
 	@$(RUN)/ruff format .

@@ -1,24 +1,47 @@
-"""Logs and metrics: structlog JSON lines on stdout, one Prometheus registry, and a snapshot of it once a second.
+"""Logs and metrics: structlog JSON lines on stdout, and one registry that /metrics, `stats` lines and CloudWatch read.
 
-Events are short past-tense facts (`session_connected`), fields not sentences. Metric names are
-`penstock_<noun>_<unit>`; labels come from a closed list and never hold a symbol or a text from a venue.
+Events are short past-tense facts (`session_connected`), fields not sentences. Metrics are those of penstock.catalogue.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from penstock import catalogue, clock, emf, exposition
+from penstock.catalogue import PREFIX, SERVICES
 from penstock.errors import ConfigError
+from penstock.health import Signs
 
 REGISTRY: Final = CollectorRegistry()
 
 LATENCY_BUCKETS_S: Final = (
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Process:
+    """Who this process is, as `configure` was told."""
+
+    service: str = ""
+    context: dict[str, str] = field(default_factory=dict)
+
+    def dimensions(self) -> dict[str, str]:
+        """Of its metrics in CloudWatch."""
+        known = {name: self.context[name] for name in SERVICES.get(self.service, ()) if name in self.context}
+        return {"service": self.service, **known}
+
+    def labels(self) -> dict[str, str]:
+        """Of its metrics on /metrics, where `instance` is a word of Prometheus' own: there it is the lane."""
+        return {"lane" if name == "instance" else name: value for name, value in self.dimensions().items()}
+
+
+_process: Final = _Process()
 
 
 def configure(service: str, **context: str) -> None:
@@ -35,6 +58,7 @@ def configure(service: str, **context: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service, **context)
+    _process.service, _process.context = service, context
 
 
 def logger() -> Any:
@@ -42,19 +66,16 @@ def logger() -> Any:
     return structlog.get_logger()
 
 
-def counter(name: str, documentation: str, labels: tuple[str, ...] = ()) -> Counter:
-    """A counter in the one registry; `name` without the `penstock_` prefix and `_total` suffix."""
-    return Counter(f"penstock_{name}", documentation, labels, registry=REGISTRY)
+def counter(service: str, name: str) -> Counter:
+    """A counter of the catalogue in the one registry."""
+    metric = catalogue.find(service, name)
+    return Counter(PREFIX + metric.name, metric.help, metric.labels, registry=REGISTRY)
 
 
-def gauge(name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
-    """A gauge in the one registry; `name` without the `penstock_` prefix."""
-    return Gauge(f"penstock_{name}", documentation, labels, registry=REGISTRY)
-
-
-def histogram(name: str, documentation: str, labels: tuple[str, ...] = ()) -> Histogram:
-    """A latency histogram in seconds in the one registry; `name` without the `penstock_` prefix."""
-    return Histogram(f"penstock_{name}", documentation, labels, registry=REGISTRY, buckets=LATENCY_BUCKETS_S)
+def gauge(service: str, name: str) -> Gauge:
+    """A gauge of the catalogue in the one registry."""
+    metric = catalogue.find(service, name)
+    return Gauge(PREFIX + metric.name, metric.help, metric.labels, registry=REGISTRY)
 
 
 def snapshot() -> dict[str, float]:
@@ -69,11 +90,45 @@ def snapshot() -> dict[str, float]:
     return samples
 
 
-def serve_metrics(port: int) -> None:
-    """Serve /metrics for Prometheus on loopback; 0 means not at all. Raises ConfigError where it cannot."""
+class Reporter:
+    """Writes the registry to stdout: every `stats_s` as a `stats` line for a person or the local view, every `emf_s` as
+    embedded metrics for CloudWatch; 0 for never. `tick` is to be called about once a second, from one thread."""
+
+    def __init__(self, stats_s: float, emf_s: float) -> None:
+        now_s = clock.monotonic_s()
+        self._stats_s, self._emf_s = stats_s, emf_s
+        self._stats_due_s, self._emf_due_s = now_s, now_s + emf_s
+        self._emitter = emf.Emitter(_process.service, _process.dimensions(), REGISTRY)
+        self._log = logger()
+
+    def tick(self) -> None:
+        """Write what is due."""
+        now_s = clock.monotonic_s()
+        if self._stats_s and now_s >= self._stats_due_s:
+            self._stats_due_s = max(self._stats_due_s + self._stats_s, now_s)
+            self._log.info("stats", metrics=snapshot())
+        if self._emf_s and now_s >= self._emf_due_s:
+            self._emf_due_s = max(self._emf_due_s + self._emf_s, now_s)
+            self._emit()
+
+    def finish(self) -> None:
+        """Write everything once more, for what was counted since."""
+        if self._stats_s:
+            self._log.info("stats", metrics=snapshot())
+        if self._emf_s:
+            self._emit()
+
+    def _emit(self) -> None:
+        # One write, so that a line of another thread cannot come between.
+        sys.stdout.write("".join(f"{line}\n" for line in self._emitter.lines(clock.time_ns() // 1_000_000)))
+        sys.stdout.flush()
+
+
+def serve(port: int, signs: Signs) -> None:
+    """Serve /metrics, /healthz and /readyz on loopback; 0 means not at all. Raises ConfigError where it cannot."""
     if not port:
         return
     try:
-        start_http_server(port, addr="127.0.0.1", registry=REGISTRY)
+        exposition.start(port, REGISTRY, _process.labels(), signs)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"--metrics-port is {port}, expected a free port from 1 to 65535, or 0: {error}") from None

@@ -137,6 +137,8 @@ class Process:
             self.metrics = event.get("metrics", {})
             return
         log.write(line)
+        if "event" not in event:  # embedded metrics, which a person asked for
+            return
         self.events.append(event)
         for waiter in [waiter for waiter in self._waiters if waiter[0] == event.get("event")]:
             self._waiters.remove(waiter)

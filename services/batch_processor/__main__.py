@@ -12,11 +12,13 @@ from pathlib import Path
 
 from penstock import config, telemetry
 from penstock.errors import ConnectionLost, Terminal
+from penstock.health import Signs
 from penstock.objectstore import open_store
 from services.batch_processor.lane import Lane
 from services.batch_processor.server import Server
 from services.batch_processor.settings import Settings
 from services.batch_processor.uploads import Uploads
+from services.batch_processor.vitals import Vitals, signs
 
 _STREAM_GRACE_S = 1.0
 
@@ -24,8 +26,9 @@ _STREAM_GRACE_S = 1.0
 class BatchProcessor:
     """The process: lanes as providers appear, one server, a few uploads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shown: Signs) -> None:
         self._settings = settings
+        self._signs = shown
         # The uploads' own queue tries again for ever: a failing call should come back at once.
         store = open_store(settings.store, patience_s=0, writable=True)
         with suppress(ConnectionLost):
@@ -42,7 +45,9 @@ class BatchProcessor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         async with asyncio.TaskGroup() as tasks:
-            running = [*self._uploads.start(tasks), tasks.create_task(_report(), name="report")]
+            vitals = Vitals(Path(self._settings.spool), self._lanes, self._uploads, self._signs)
+            reporter = telemetry.Reporter(self._settings.stats_s, self._settings.emf_s)
+            running = [*self._uploads.start(tasks), tasks.create_task(vitals.run(reporter), name="report")]
 
             def lane(provider: str) -> Lane:
                 if provider not in self._lanes:
@@ -60,7 +65,8 @@ class BatchProcessor:
             await self._drain()
             for task in running:
                 task.cancel()
-        telemetry.logger().info("stats", metrics=telemetry.snapshot())
+        vitals.look()
+        reporter.finish()
         telemetry.logger().info("stopped")
 
     async def _drain(self) -> None:
@@ -71,12 +77,6 @@ class BatchProcessor:
                 await self._uploads.drained()
         for lane in self._lanes.values():
             await lane.settle()
-
-
-async def _report() -> None:
-    while True:
-        telemetry.logger().info("stats", metrics=telemetry.snapshot())
-        await asyncio.sleep(1)
 
 
 def _lock(spool: Path) -> int:
@@ -92,18 +92,19 @@ def _lock(spool: Path) -> int:
     return file
 
 
-async def _run(settings: Settings) -> None:
-    await BatchProcessor(settings).run()
+async def _run(settings: Settings, shown: Signs) -> None:
+    await BatchProcessor(settings, shown).run()
 
 
 def main(argv: Sequence[str]) -> int:
     """Run until told to stop."""
     settings = config.load(Settings, argv).check()
     telemetry.configure("batch_processor", instance=settings.instance)
-    telemetry.serve_metrics(settings.metrics_port)
+    shown = signs()
+    telemetry.serve(settings.metrics_port, shown)
     _lock(Path(settings.spool))
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(settings, shown))
     except* Terminal as group:
         reason = str(_first(group))
     else:

@@ -29,8 +29,9 @@ SEGMENT_NS: Final = 60 * NS_PER_S
 
 _KINDS: Final = frozenset(raw_pb2.Kind.values()) - {raw_pb2.KIND_UNSPECIFIED}
 
-_duplicates = telemetry.counter("duplicates", "Envelopes that came again and were dropped.")
-_spool_bytes = telemetry.gauge("spool_bytes", "Bytes accepted and not yet let go.", ("provider",))
+_duplicates = telemetry.counter("batch_processor", "duplicates")
+_failures = telemetry.counter("batch_processor", "spool_failures")
+_spool_bytes = telemetry.gauge("batch_processor", "spool_bytes")
 
 
 class Refused(PenstockError):
@@ -71,6 +72,11 @@ class Lane:
         self._failures = 0
         self._committing = asyncio.Lock()
         self._spool.roll(position)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epoch and sequence up to which everything is on disk or stored."""
+        return self._durable
 
     def durable(self, epoch: int) -> int:
         """The last sequence of `epoch` that is on disk or stored; 0 where there is none."""
@@ -156,7 +162,7 @@ class Lane:
                 await asyncio.to_thread(self._spool.append, [(CUT, b"")], self._durable)
             except OSError as error:
                 # What is open stays open: the next start goes on with it.
-                telemetry.logger().error("spool_failed", reason=str(error))
+                _spool_failed(error)
                 return
             self._box(self._chunker.close())
 
@@ -222,15 +228,20 @@ class Lane:
             await asyncio.to_thread(self._spool.roll, self._chunker.position)
         except OSError as error:
             # The present segment goes on; the next commit tries again.
-            telemetry.logger().error("spool_failed", reason=str(error))
+            _spool_failed(error)
 
     async def _fail(self, error: OSError) -> None:
-        telemetry.logger().error("spool_failed", reason=str(error))
+        _spool_failed(error)
         self._pending, self._pending_bytes = [], 0
         self._accepted = self._durable
         self._failures += 1
         async with self._changed:
             self._changed.notify_all()
+
+
+def _spool_failed(error: OSError) -> None:
+    _failures.inc()
+    telemetry.logger().error("spool_failed", reason=str(error))
 
 
 def _check(envelopes: object) -> None:

@@ -16,6 +16,8 @@ from penstock.raw.v1.raw_pb2 import Instance, PushRequest, PushResponse
 from penstock.raw.v1.service import OPTIONS, PushHandler, add_push
 from services.batch_processor.lane import Lane, Refused, SpoolFailed
 
+_stale_epochs = telemetry.counter("batch_processor", "stale_epochs_refused")
+
 
 class Server:
     """Serves Push for one instance. `lane` gives the lane of a provider; it raises ConfigError for an unknown one."""
@@ -46,6 +48,7 @@ class Server:
             await self._serve(requests, context)
         except* StaleEpoch as group:
             refusal = grpc.StatusCode.FAILED_PRECONDITION, group
+            _stale_epochs.inc()
         except* (Refused, ConfigError, protovalidate.ValidationError) as group:
             refusal = grpc.StatusCode.INVALID_ARGUMENT, group
         except* SpoolFailed as group:

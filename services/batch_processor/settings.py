@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Annotated
 
 import msgspec
 
@@ -14,6 +15,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Stores what one instance's session managers received: python -m services.batch_processor
 
     Example: --instance PRIMARY --listen 127.0.0.1:7001 --store file:///data/raw --spool /data/spool
+
+    metrics-port: /metrics, /healthz and /readyz on loopback. stats-s: seconds between two `stats` lines, emf-s: between two
+    sets of embedded metrics for CloudWatch; 0 for none.
     """
 
     instance: str
@@ -26,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True):
     uploads: int = 4
     drain_s: float = 5.0
     metrics_port: int = 0
+    stats_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def check(self) -> Settings:
         """Itself. Raises ConfigError for a value that has no meaning, or an address other hosts could reach."""

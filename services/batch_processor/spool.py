@@ -29,7 +29,7 @@ _POSITION: Final = b"P"
 _HEAD: Final = struct.Struct("<II")
 _MAX_RECORD: Final = 256 * 1024 * 1024
 
-_torn = telemetry.counter("spool_torn_bytes", "Bytes cut off the spool at start: never acknowledged, or damaged.")
+_torn = telemetry.counter("batch_processor", "spool_torn_bytes")
 
 
 @dataclass(slots=True)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from penstock import telemetry
+from penstock import clock, telemetry
 from penstock.errors import ConnectionLost, Terminal
 from penstock.objectstore import ConflictError, ObjectStore, Outcome
 
 _BACKOFF_S: Final = (0.2, 10.0)
 
-_bytes = telemetry.counter("stored_bytes", "Compressed bytes of the objects stored.")
-_objects = telemetry.counter("stored_objects", "Objects stored.")
-_records = telemetry.counter("stored_records", "Rows in the objects stored.")
-_conflicts = telemetry.counter("conflicting_objects", "Objects whose key held different content: kept beside it.")
-_failures = telemetry.counter("upload_failures", "Uploads that failed and were made again.")
+_bytes = telemetry.counter("batch_processor", "stored_bytes")
+_objects = telemetry.counter("batch_processor", "stored_objects")
+_records = telemetry.counter("batch_processor", "stored_records")
+_conflicts = telemetry.counter("batch_processor", "conflicting_objects")
+_failures = telemetry.counter("batch_processor", "upload_failures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,21 @@ class Uploads:
         self._queue: asyncio.Queue[Upload] = asyncio.Queue()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._since_s: dict[Upload, float] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Objects that are not stored yet."""
+        return len(self._since_s)
+
+    @property
+    def lag_s(self) -> float:
+        """Since when the oldest of them waits; 0 where there is none."""
+        return clock.monotonic_s() - next(iter(self._since_s.values())) if self._since_s else 0.0
 
     def add(self, upload: Upload) -> None:
         """Queue one object."""
+        self._since_s[upload] = clock.monotonic_s()
         self._queue.put_nowait(upload)
 
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -59,6 +71,7 @@ class Uploads:
         while True:
             upload = await self._queue.get()
             await self._store_one(upload)
+            del self._since_s[upload]
             upload.done()
             self._queue.task_done()
 

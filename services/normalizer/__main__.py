@@ -13,14 +13,13 @@ from penstock.errors import Terminal
 from services.normalizer.config import NormalizerConfig
 from services.normalizer.service import Service
 
-_STATS_EVERY_S: Final = 1.0
+_PERIOD_S: Final = 1.0
 
 
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM or SIGINT. Raises Terminal where the configuration cannot work."""
     settings = config.load(NormalizerConfig, argv)
     telemetry.configure("normalizer", provider=settings.provider, instance=settings.instance)
-    telemetry.serve_metrics(settings.metrics_port)
     try:
         asyncio.run(_run(settings))
     except BaseExceptionGroup as group:
@@ -33,14 +32,17 @@ async def _run(settings: NormalizerConfig) -> None:
     provider = info.name
     service = Service(settings, info, providers.normalizer_class(provider)(info), providers.vocabulary(provider))
     telemetry.REGISTRY.register(service.counts)
+    telemetry.serve(settings.metrics_port, service.health.signs)
+    reporter = telemetry.Reporter(settings.stats_s, settings.emf_s)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     async with asyncio.TaskGroup() as tasks:
-        stats = tasks.create_task(_stats())
+        reporting = tasks.create_task(_report(service, reporter))
         await service.run()
-        stats.cancel()
-    telemetry.logger().info("stats", metrics=telemetry.snapshot())
+        reporting.cancel()
+    service.observe()
+    reporter.finish()
 
 
 def _first_terminal(error: BaseException) -> BaseException:
@@ -52,11 +54,11 @@ def _first_terminal(error: BaseException) -> BaseException:
     return error
 
 
-async def _stats() -> None:
-    log = telemetry.logger()
+async def _report(service: Service, reporter: telemetry.Reporter) -> None:
     while True:
-        await asyncio.sleep(_STATS_EVERY_S)
-        log.info("stats", metrics=telemetry.snapshot())
+        await asyncio.sleep(_PERIOD_S)
+        service.observe()
+        reporter.tick()
 
 
 if __name__ == "__main__":

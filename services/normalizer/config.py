@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,7 +20,8 @@ class NormalizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `redis`: one or more redis:// or rediss:// URLs, nodes of one cluster or of one server. Passwords belong into the
     environment (PENSTOCK_REDIS), not onto the command line.
     `quarantine_dir`: made when the first payload is refused; `quarantine_bytes` bounds what is kept there per process.
-    `metrics_port`: Prometheus on loopback; 0 for none.
+    `metrics_port`: /metrics, /healthz and /readyz on loopback; 0 for none. `stats_s`: seconds between two `stats` lines,
+    `emf_s`: between two sets of embedded metrics for CloudWatch; 0 for none.
     """
 
     provider: str
@@ -30,6 +31,8 @@ class NormalizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     quarantine_dir: str = ".penstock/quarantine"
     quarantine_bytes: int = 64 * 1024 * 1024
     metrics_port: int = 0
+    stats_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def nodes(self) -> tuple[Node, ...]:
         """The Redis nodes to publish to. Raises ConfigError, without the URL because it may hold a password."""

@@ -11,7 +11,8 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from penstock import markers
+from penstock import catalogue, markers
+from penstock.catalogue import PREFIX
 from penstock.dbn import RTYPE_ERROR
 from penstock.telemetry import LATENCY_BUCKETS_S
 
@@ -33,8 +34,11 @@ class Counts(Collector):
         self.publish_failures = 0
         self.last_consumed_ns = 0
         self.resyncs = 0
-        self._latency = [0] * (len(_BUCKETS_NS) + 1)
-        self._latency_sum_ns = 0
+        self.stale_epochs_refused = 0
+        self.redis_up = False
+        self.unanswered_bytes = 0
+        self.publish_seconds = Durations()
+        self.venue_seconds = Durations()
 
     def message(self, schema: str, data: bytes) -> None:
         """Count one message: its records, or the gap it declares."""
@@ -46,42 +50,54 @@ class Counts(Collector):
             # All records of a message are of one type, hence of one size (byte 0, in words of four).
             self.records[schema] += len(data) // (data[0] * 4)
 
-    def published(self, now_ns: int, ts_recv: Iterable[int]) -> None:
-        """Observe the time from each `ts_recv` to `now_ns` (UNIX ns)."""
-        latency, total = self._latency, 0
-        for stamp in ts_recv:
-            delay = now_ns - stamp
-            latency[bisect_left(_BUCKETS_NS, delay)] += 1
-            total += delay
-        self._latency_sum_ns += total
-
     def collect(self) -> Iterable[Metric]:
         """The metric families of this process, for a Prometheus registry."""
-        for name, text, label, counter in (
-            ("frames", "Frames received, by what became of them.", "kind", self.frames),
-            ("quarantined", "Payloads refused and kept, by reason.", "reason", self.quarantined),
-            ("messages", "Messages made, gap markers included, heartbeats not.", "schema", self.messages),
-            ("records", "DBN records made, markers not included.", "schema", self.records),
-            ("gaps", "Gap markers made, by reason.", "reason", self.gaps),
-            ("schema_drift", "Words of the venue's messages that its vocabulary lacks.", "kind", self.drift),
-        ):
-            labelled = CounterMetricFamily(f"penstock_{name}", text, labels=(label,))
+        for name, counter in (
+            ("frames", self.frames), ("quarantined", self.quarantined), ("messages", self.messages),
+            ("records", self.records), ("gaps", self.gaps), ("schema_drift", self.drift),
+        ):  # fmt: skip
+            metric = catalogue.find("normalizer", name)
+            labelled = CounterMetricFamily(PREFIX + name, metric.help, labels=metric.labels)
             for value, count in tuple(counter.items()):
                 labelled.add_metric((value,), count)
             yield labelled
-        for name, text, count in (
-            ("duplicates", "Envelopes received again and skipped.", self.duplicates),
-            ("publish_failures", "Messages that did not reach Redis for certain.", self.publish_failures),
-            ("resyncs", "Snapshots asked for.", self.resyncs),
-        ):
-            yield CounterMetricFamily(f"penstock_{name}", text, value=count)
-        yield GaugeMetricFamily(
-            "penstock_last_consumed_seconds",
-            "Receive time (UNIX seconds) of the newest envelope consumed.",
-            value=self.last_consumed_ns / 1e9,
-        )
-        seconds = HistogramMetricFamily("penstock_publish_seconds", "Receive at the socket to publish written.")
-        seconds.add_metric(
-            (), list(zip(_LABELS, accumulate(self._latency), strict=True)), sum_value=self._latency_sum_ns / 1e9
-        )
-        yield seconds
+        for name, count in (
+            ("duplicates", self.duplicates), ("publish_failures", self.publish_failures), ("resyncs", self.resyncs),
+            ("stale_epochs_refused", self.stale_epochs_refused),
+        ):  # fmt: skip
+            yield CounterMetricFamily(PREFIX + name, catalogue.find("normalizer", name).help, value=count)
+        for name, number in (
+            ("last_consumed_seconds", self.last_consumed_ns / 1e9), ("redis_up", int(self.redis_up)),
+            ("unanswered_bytes", self.unanswered_bytes),
+        ):  # fmt: skip
+            yield GaugeMetricFamily(PREFIX + name, catalogue.find("normalizer", name).help, value=number)
+        yield self.publish_seconds.family("publish_seconds")
+        yield self.venue_seconds.family("venue_seconds")
+
+
+class Durations:
+    """Times in ns, counted by LATENCY_BUCKETS_S."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BUCKETS_NS) + 1)
+        self._sum_ns = 0
+
+    def observe(self, duration_ns: int) -> None:
+        """Count one; below 0 it is counted as 0, which a venue's clock that is ahead of ours would give."""
+        self._counts[bisect_left(_BUCKETS_NS, duration_ns)] += 1
+        self._sum_ns += max(duration_ns, 0)
+
+    def observe_since(self, now_ns: int, stamps: Iterable[int]) -> None:
+        """Count the time from each of `stamps` to `now_ns` (UNIX ns)."""
+        counts, total = self._counts, 0
+        for stamp in stamps:
+            duration = now_ns - stamp
+            counts[bisect_left(_BUCKETS_NS, duration)] += 1
+            total += duration
+        self._sum_ns += total
+
+    def family(self, name: str) -> HistogramMetricFamily:
+        """For a Prometheus registry, in seconds."""
+        family = HistogramMetricFamily(PREFIX + name, catalogue.find("normalizer", name).help)
+        family.add_metric((), list(zip(_LABELS, accumulate(self._counts), strict=True)), sum_value=self._sum_ns / 1e9)
+        return family

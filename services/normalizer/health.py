@@ -7,11 +7,12 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from penstock import clock
-from penstock.timestamps import NS_PER_S
+from penstock.health import READY, Signs
 
 STALE_AFTER_S: Final = 5
 """Session managers send a heartbeat each second; five missed ones are not jitter."""
+
+_LOOP_S, _STUCK_S = 15.0, 120.0
 
 # grpc.health.v1.HealthCheckResponse{status}: field 1, varint; 1 SERVING, 2 NOT_SERVING
 # (https://github.com/grpc/grpc/blob/master/src/proto/grpc/health/v1/health.proto).
@@ -19,19 +20,21 @@ _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 
 class Health:
-    """When something was last consumed, served as grpc.health.v1.Health/Check."""
+    """The signs of work, served as grpc.health.v1.Health/Check too. Nothing consumed for `_STUCK_S` needs a new start."""
 
     def __init__(self) -> None:
-        self._consumed_ns: int | None = None
+        self.signs = Signs(
+            live={"loop": _LOOP_S, "consumed": _STUCK_S}, ready={"consumed": STALE_AFTER_S, "redis": STALE_AFTER_S}
+        )
 
     def consumed(self) -> None:
         """Note that a batch was consumed now."""
-        self._consumed_ns = clock.monotonic_ns()
+        self.signs.seen("consumed")
 
     @property
     def healthy(self) -> bool:
-        """True where something was consumed within STALE_AFTER_S."""
-        return self._consumed_ns is not None and clock.monotonic_ns() - self._consumed_ns < STALE_AFTER_S * NS_PER_S
+        """True where something was consumed, and Redis there, within STALE_AFTER_S."""
+        return self.signs.report(READY)[0]
 
     def serve(self, server: grpc.aio.Server) -> None:
         """Add the check to `server`."""

@@ -90,6 +90,7 @@ class Ingest:
             self._log.error("batch_refused", stage="receiving", reason=text)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
         if batch.epoch < self._pipeline.epoch:
+            self._pipeline.counts.stale_epochs_refused += 1
             self._log.warning("stale_epoch_refused", stage="receiving", epoch=batch.epoch)
             await _stale(context, batch.epoch, self._pipeline.epoch)
 

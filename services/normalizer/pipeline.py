@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +43,9 @@ MAX_CHANNEL: Final = 512
 
 _PROBE: Final = "rest/probe/"
 _KINDS: Final = frozenset(Kind.values()) - {0}
+_TIMELY: Final = frozenset({"TRADES", "MBO", "MBP_1"})
+"""Schemas whose messages are told as they happen."""
+
 _OVERTAKING: Final = frozenset({KIND_CONNECTED, KIND_DISCONNECTED})
 
 
@@ -68,7 +71,7 @@ class Pipeline:
         self.publisher = Publisher(nodes, counts, self._connected)
         self._normalizer = normalizer
         self._accounting = Accounting(info, normalizer, counts, self._refused)
-        self._counts = counts
+        self.counts = counts
         self._drift = drift
         self._quarantine = quarantine
         self._state = state
@@ -112,6 +115,7 @@ class Pipeline:
     def process(self, batch: PushRequest) -> None:
         """Consume a batch of the present epoch and write its messages. Raises BadEnvelope; what came before it is done."""
         continuity = self._continuity
+        newest: Sequence[Output] = ()
         try:
             for index, envelope in enumerate(batch.envelopes):
                 sequence, ts_recv, kind, channel = envelope.sequence, envelope.ts_recv, envelope.kind, envelope.channel
@@ -129,10 +133,13 @@ class Pipeline:
                     self._drift.look(envelope, channel, ts_recv)
                     if self._connections.get(channel) != envelope.connection and not channel.startswith(_PROBE):
                         self._connections[channel] = envelope.connection
+                    newest = outputs
                 elif kind == KIND_HEARTBEAT:
                     self._heartbeat(envelope)
         finally:
             self._flush()
+        if newest:
+            self._on_its_way(newest[-1], ts_recv)
 
     def resyncs(self) -> list[str]:
         """The raw channels that need a new snapshot, each once; empties the list."""
@@ -154,11 +161,11 @@ class Pipeline:
                         route.raw = raw
                 elif output.channel not in self._resyncs:
                     self._resyncs[output.channel] = None
-                    self._counts.resyncs += 1
+                    self.counts.resyncs += 1
         except (ValueError, IndexError) as error:
             # No channel can be named so, or the message is no record: the normalizer's bug, and this envelope's end.
             self._log.error("publishing_failed", stage="publishing", channel=raw, exc_info=error)
-            self._counts.quarantined[BUG] += 1
+            self.counts.quarantined[BUG] += 1
             self._quarantine.keep(envelope, self._epoch, PayloadError(BUG, "message", str(error), "a DBN message"))
         if len(self._stamps) >= _FLUSH_MESSAGES:
             self._flush()
@@ -167,7 +174,7 @@ class Pipeline:
         schema, channel, data = message
         route = self._routes.find(schema, channel, data)
         self.publisher.publish(route, data)
-        self._counts.message(schema, data)
+        self.counts.message(schema, data)
         if schema == "MBO":
             if is_snapshot(data):
                 self._state.snapshot(channel, data)
@@ -175,11 +182,17 @@ class Pipeline:
             self._state.definition(channel, data)
         return route
 
+    def _on_its_way(self, output: Output, ts_recv: int) -> None:
+        """Observe how old an event was at the socket; of one frame per batch, which costs the others nothing."""
+        if isinstance(output, Message) and output.schema in _TIMELY and not is_snapshot(output.data):
+            # RecordHeader: ts_event at byte 8.
+            self.counts.venue_seconds.observe(ts_recv - int.from_bytes(output.data[8:16], "little"))
+
     def _flush(self) -> None:
         self.publisher.flush()
         if self._stamps:
             now = clock.time_ns()
-            self._counts.published(now, self._stamps)
+            self.counts.publish_seconds.observe_since(now, self._stamps)
             self._stamps.clear()
 
     # --- losses -------------------------------------------------------------------------------------------------------
@@ -192,7 +205,7 @@ class Pipeline:
         else:
             new = not continuity.repeated(sequence)
         if not new:
-            self._counts.duplicates += 1
+            self.counts.duplicates += 1
         elif envelope.kind in _OVERTAKING:
             continuity.overtaken(sequence)
         elif envelope.kind != KIND_DROPPED:
@@ -216,7 +229,7 @@ class Pipeline:
         for route in routes:
             data = gap.record(self._publisher_id, route.instrument_id, self._ts_recv)
             self.publisher.publish(route, data)
-            self._counts.message(route.schema, data)
+            self.counts.message(route.schema, data)
 
     def _refused(self, envelope: Envelope, error: PayloadError) -> None:
         """Keep a refused payload and declare it missing on the channels that its raw channel feeds.

@@ -44,6 +44,11 @@ class Publisher:
         self.ready = asyncio.Event()
         """Set at the first connection."""
 
+    @property
+    def unanswered_bytes(self) -> int | None:
+        """What Redis has not answered; None while no node is connected."""
+        return self._link.in_flight_bytes if self._link is not None else None
+
     def publish(self, route: Route, data: bytes) -> None:
         """Queue one message for the next `flush`, or drop it where Redis is away."""
         if self._link is None:

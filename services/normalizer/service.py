@@ -53,6 +53,14 @@ class Service:
         self._ingest = Ingest(info.name, config.instance, self._pipeline, self.health)
         self._log: Any = telemetry.logger()
 
+    def observe(self) -> None:
+        """Bring the gauges and the signs of work up to date; to be called about once a second."""
+        unanswered = self._pipeline.publisher.unanswered_bytes
+        self.counts.redis_up, self.counts.unanswered_bytes = unanswered is not None, unanswered or 0
+        self.health.signs.seen("loop")
+        if self.counts.redis_up:
+            self.health.signs.seen("redis")
+
     def stop(self) -> None:
         """Begin to end: streams end after their next batch, what was received is published, `run` returns."""
         self._ingest.stop()

@@ -16,6 +16,7 @@ from penstock.session import Credentials
 from services.session_manager.config import Config
 from services.session_manager.lease import FileLease
 from services.session_manager.service import Service, Setup
+from services.session_manager.stats import signs
 from services.session_manager.timing import Timing
 
 
@@ -35,7 +36,8 @@ def main(argv: Sequence[str]) -> int:
     state_dir = Path(settings.state_dir)
     with FileLease(state_dir, info.name, settings.instance) as epoch:
         telemetry.configure("session_manager", provider=info.name, instance=settings.instance)
-        telemetry.serve_metrics(settings.metrics_port)
+        shown = signs()
+        telemetry.serve(settings.metrics_port, shown)
         telemetry.logger().info("started", epoch=epoch, authenticated=secrets is not None)
         setup = Setup(
             info=info,
@@ -51,6 +53,9 @@ def main(argv: Sequence[str]) -> int:
             cold_bytes=settings.cold_bytes,
             timing=Timing(definitions_s=settings.definitions_s),
             redact=redactor(providers.payloads(info.name)),
+            signs=shown,
+            stats_s=settings.stats_s,
+            emf_s=settings.emf_s,
         )
         asyncio.run(serve(setup))
     return 0

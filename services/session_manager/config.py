@@ -27,8 +27,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     normalizer, batch-processor: where the consumers listen, unix:/path or host:port.
     symbols: comma-separated venue symbols instead of provider.yaml's; stream-url, rest-url: its endpoints' likewise.
     state-dir: lease, epoch and request budget; shared by all session managers of a host (one egress address).
-    metrics-port: Prometheus on loopback, 0 for none. definitions-s: seconds between two fetches of all definitions,
-    0 for the provider's own.
+    metrics-port: /metrics, /healthz and /readyz on loopback, 0 for none. stats-s: seconds between two `stats` lines,
+    emf-s: between two sets of embedded metrics for CloudWatch, 0 for none.
+    definitions-s: seconds between two fetches of all definitions, 0 for the provider's own.
     hot-bytes, hot-age-s: bounds of the normalizer's queue; cold-bytes: bound of the batch processor's.
     Secrets come from the environment names under `credentials` in provider.yaml.
     """
@@ -42,6 +43,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rest_url: RestUrl = ""
     state_dir: str = ".penstock/state"
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    stats_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     definitions_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     hot_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 64_000_000
     hot_age_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0

@@ -90,6 +90,11 @@ class Connection:
         return self._traffic.last
 
     @property
+    def data(self) -> int:
+        """How many data frames have come."""
+        return self._traffic.data
+
+    @property
     def session(self) -> Session:
         """What speaks the protocol on this connection."""
         return self._session

@@ -90,6 +90,11 @@ class Queue:
         return len(self._waiting) + len(self._front) + len(self._flight) + len(self._kept) - self._markers
 
     @property
+    def limit_bytes(self) -> int:
+        """Bytes above which it drops."""
+        return self._max_bytes
+
+    @property
     def pending(self) -> bool:
         """Whether anything is to be sent."""
         return bool(self._front or self._waiting or self._kept or self._holes)

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from penstock import clock, telemetry
+from penstock.health import Signs
 from penstock.payloads import REST
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import Instance, Kind
@@ -25,7 +26,7 @@ from services.session_manager.forwarder import Forwarder, Identity
 from services.session_manager.queue import Policy, Queue
 from services.session_manager.rest import Rest
 from services.session_manager.stamp import SESSION, Stamper
-from services.session_manager.stats import Stats
+from services.session_manager.stats import Stats, signs
 from services.session_manager.supervisor import Supervisor
 from services.session_manager.timing import Timing
 from services.session_manager.transports import dialer
@@ -54,6 +55,9 @@ class Setup:
     cold_bytes: int = 256_000_000
     timing: Timing = field(default_factory=Timing)
     redact: Callable[[bytes], bytes] = bytes
+    signs: Signs = field(default_factory=signs)
+    stats_s: float = 1.0
+    emf_s: float = 0.0
 
 
 class Service:
@@ -66,6 +70,8 @@ class Service:
         self.stamper = Stamper((self.hot, self.cold))
         self.live: dict[int, Connection] = {}
         self._definitions: Definitions | None = None
+        reporter = telemetry.Reporter(setup.stats_s, setup.emf_s)
+        self._stats = Stats(self.stamper, (self.hot, self.cold), self.live, setup.signs, reporter)
         self._log = telemetry.logger()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -76,8 +82,7 @@ class Service:
         cold = Forwarder(setup.batch_processor, self.cold, identity, self.resync, lambda _again: None)
         try:
             async with asyncio.TaskGroup() as group:
-                stats = Stats(self.stamper, (self.hot, self.cold), self.live)
-                reporting = group.create_task(stats.run())
+                reporting = group.create_task(self._stats.run())
                 forwarding = {group.create_task(hot.run()), group.create_task(cold.run())}
                 sessions = group.create_task(self._sessions())
                 await stop.wait()
@@ -88,7 +93,7 @@ class Service:
                 _, late = await asyncio.wait(forwarding, timeout=setup.timing.drain_s)
                 for task in (reporting, *late):
                     task.cancel()
-                stats.report()
+                self._stats.finish()
                 self._log.info("stopped", hot_held=self.hot.held, cold_held=self.cold.held)
         except ExceptionGroup as errors:
             raise _first(errors) from errors
@@ -123,7 +128,9 @@ class Service:
             except TimeoutError:
                 self._log.error("definitions_missing", seconds=setup.timing.definitions_wait_s)
             numbers = itertools.count(1)
-            for index, plan in enumerate(session.plans()):
+            plans = session.plans()
+            self._stats.wanted = len(plans)
+            for index, plan in enumerate(plans):
                 supervisor = Supervisor(
                     plan, index, setup.instance, venue, setup.make_session, numbers.__next__, self.live
                 )

@@ -225,7 +225,7 @@ def test_counts_are_exported_under_their_names():
     registry.register(counts)
     counts.message("TRADES", TRADE * 3)
     counts.message("MBO", markers.Gap("publish").record(1, 2, 3))
-    counts.published(10 * S, [10 * S - 1_000_000, 9 * S])
+    counts.publish_seconds.observe_since(10 * S, [10 * S - 1_000_000, 9 * S])
     assert registry.get_sample_value("penstock_records_total", {"schema": "TRADES"}) == 3
     assert registry.get_sample_value("penstock_messages_total", {"schema": "TRADES"}) == 1
     assert registry.get_sample_value("penstock_gaps_total", {"reason": "publish"}) == 1
