@@ -36,13 +36,13 @@ IDLE_BYTES = 64 * 1024
 
 
 SQL = """
-SELECT provider, symbol, count(*) AS trades, min(price) / 1e9 AS low, max(price) / 1e9 AS high,
-       round(sum(price::DOUBLE * size) / sum(size) / 1e9, 4) AS vwap
-FROM trades GROUP BY ALL ORDER BY ALL
+SELECT provider, symbol, count(*) AS trades, min(price) AS low, max(price) AS high,
+       round(sum(CAST(price AS double) * CAST(size AS double)) / sum(CAST(size AS double)), 4) AS vwap
+FROM trades_readable GROUP BY provider, symbol ORDER BY provider, symbol
 """
 
 
-SQL_RAW = "SELECT provider, schema, count(*) AS messages FROM raw GROUP BY ALL ORDER BY ALL"
+SQL_RAW = "SELECT provider, schema, count(*) AS messages FROM raw GROUP BY 1, 2 ORDER BY 1, 2"
 
 
 @dataclass(frozen=True, slots=True)

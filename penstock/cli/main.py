@@ -188,6 +188,19 @@ def query(
     Console().print(table)
 
 
+@app.command(name="tables", epilog="Example: `penstock tables --final s3://bucket/lake --intermediate s3://bucket2`")
+def lake_tables(
+    final: Annotated[str, typer.Option(help="URL of the final store.")] = "s3://FINAL",
+    intermediate: Annotated[str, typer.Option(help="URL of the intermediate store.")] = "s3://INTERMEDIATE",
+    as_json: Json = False,
+) -> None:
+    """Print what makes the lake's tables and views in Athena: statements, or with --json Glue's descriptions."""
+    from penstock.cli.tables import document, script
+
+    roots = {"intermediate": intermediate, "final": final}
+    typer.echo(json.dumps(document(roots), indent=1) if as_json else script(roots))
+
+
 @app.command(epilog="Example: `penstock coalesce --day 2026-11-21 --source .penstock/up/intermediate --target lake`")
 def coalesce(
     day: Annotated[str, typer.Option(help="UTC day, YYYY-MM-DD.")],

@@ -283,16 +283,16 @@ def test_a_whole_day_over_s3(lake, tmp_path: Path, aws: None, endpoint: str) -> 
     coalesce(f"s3://{bucket}/raw", f"s3://{bucket}/lake")
     assert contents(f"s3://{bucket}/lake") == contents(target)
     for sql in (
-        "SELECT provider, symbol, day, count(*), sum(size), min(price) FROM trades GROUP BY ALL",
-        "SELECT schema, channel, count(*), sum(length(payload)) FROM raw GROUP BY ALL ORDER BY ALL",
-        "SELECT action, side, count(*) FROM mbo GROUP BY ALL ORDER BY ALL",
+        "SELECT provider, symbol, day, count(*), sum(size), min(price) FROM trades_readable GROUP BY 1, 2, 3",
+        "SELECT schema, channel, count(*), sum(length(payload)) FROM raw GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT action, side, count(*) FROM mbo GROUP BY 1, 2 ORDER BY 1, 2",
     ):
         assert query(sql, f"s3://{bucket}/lake") == query(sql, target)
 
 
 def test_sql_answers_are_the_recordings(lake, capture) -> None:
     """Raw payloads come out of SQL as they were received; the wrong table is a readable error."""
-    columns, rows = query("SELECT payload FROM raw WHERE channel = 'btcusdt@trade' ORDER BY sequence", lake[1])
+    columns, rows = query("SELECT payload FROM frames WHERE channel = 'btcusdt@trade' ORDER BY sequence", lake[1])
     assert columns == ("payload",)
     sent = [envelope.payload.decode() for envelope in capture[DAY] if envelope.channel == "btcusdt@trade"]
     assert [text for (text,) in rows] == sent
