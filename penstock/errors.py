@@ -24,7 +24,7 @@ class ConfigError(Terminal):
 
 
 class StaleEpoch(Terminal):
-    """A newer owner of this provider and instance exists: the caller steps down."""
+    """A newer owner of this provider and instance exists, or may exist: the caller steps down."""
 
 
 class PayloadError(PenstockError):

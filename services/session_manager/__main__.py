@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import providers
 from penstock import config, telemetry
+from penstock.lease import Lease, open_slots
 from penstock.payloads import channels_on, redactor
 from penstock.provider import Endpoints
 from penstock.session import Credentials
@@ -34,11 +36,15 @@ def main(argv: Sequence[str]) -> int:
         Credentials(secrets) if secrets else None,
     )
     state_dir = Path(settings.state_dir)
-    with FileLease(state_dir, info.name, settings.instance) as epoch:
+    host_lease = FileLease(state_dir, info.name, settings.instance)
+    with host_lease as epoch:
         telemetry.configure("session_manager", provider=info.name, instance=settings.instance)
         shown = signs()
         telemetry.serve(settings.metrics_port, shown)
-        telemetry.logger().info("started", epoch=epoch, authenticated=secrets is not None)
+        lease = None
+        if settings.lease:
+            slot = f"{info.name}/{settings.instance}"
+            lease = Lease(open_slots(settings.lease), slot, host_lease.host(), settings.lease_ttl_s)
         setup = Setup(
             info=info,
             instance=settings.instance,
@@ -56,16 +62,34 @@ def main(argv: Sequence[str]) -> int:
             signs=shown,
             stats_s=settings.stats_s,
             emf_s=settings.emf_s,
+            lease=lease,
+            authenticated=secrets is not None,
         )
         asyncio.run(serve(setup))
     return 0
 
 
 async def serve(setup: Setup) -> None:
-    """Run a session manager until SIGTERM or SIGINT."""
+    """Run a session manager until SIGTERM or SIGINT, which also end the wait for its lease."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if (lease := setup.lease) is None:
+        await _serve(setup, stop)
+        return
+    try:
+        acquiring, stopping = asyncio.create_task(lease.acquire(setup.epoch)), asyncio.create_task(stop.wait())
+        await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        acquiring.cancel()  # nothing, where it is done
+        if acquiring.done():
+            await _serve(replace(setup, epoch=acquiring.result()), stop)
+    finally:
+        await lease.release()
+
+
+async def _serve(setup: Setup, stop: asyncio.Event) -> None:
+    telemetry.logger().info("started", epoch=setup.epoch, authenticated=setup.authenticated)
     await Service(setup).run(stop)
 
 

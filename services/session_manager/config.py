@@ -30,6 +30,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     metrics-port: /metrics, /healthz and /readyz on loopback, 0 for none. stats-s: seconds between two `stats` lines,
     emf-s: between two sets of embedded metrics for CloudWatch, 0 for none.
     definitions-s: seconds between two fetches of all definitions, 0 for the provider's own.
+    lease: dynamodb://<table> keeps owners on other hosts out as well; lease-ttl-s: how long a silent owner is waited for,
+    and after which one that cannot renew stops.
     hot-bytes, hot-age-s: bounds of the normalizer's queue; cold-bytes: bound of the batch processor's.
     Secrets come from the environment names under `credentials` in provider.yaml.
     """
@@ -42,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     stream_url: StreamUrl = ""
     rest_url: RestUrl = ""
     state_dir: str = ".penstock/state"
+    lease: Annotated[str, msgspec.Meta(pattern=r"^(dynamodb://[^/]+/?)?$", description="dynamodb://<table>")] = ""
+    lease_ttl_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 60.0
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     stats_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -53,7 +53,7 @@ class Identity(NamedTuple):
 
 class Forwarder:
     """One consumer. `resync` is called with the channels it lost; `connected` when a stream is up, with whether it is
-    another than the first."""
+    another than the first; `check` before each batch, to raise StaleEpoch where nothing may be sent any more."""
 
     def __init__(
         self,
@@ -62,12 +62,14 @@ class Forwarder:
         identity: Identity,
         resync: Callable[[Sequence[str]], None],
         connected: Callable[[bool], None],
+        check: Callable[[], None],
     ) -> None:
         self._target = target
         self._queue = queue
         self._identity = identity
         self._resync = resync
         self._connected = connected
+        self._check = check
         self._draining = False
         self._streams = 0
         self._told = False
@@ -149,6 +151,7 @@ class Forwarder:
             await self._queue.wait()
             batch = self._queue.take(_BATCH, _BATCH_BYTES)
         if batch:
+            self._check()
             provider, instance, epoch = self._identity
             await call.write(PushRequest(provider=provider, instance=instance, epoch=epoch, envelopes=batch))
 

@@ -1,7 +1,8 @@
 """One owner of a provider and instance on this host, and the epoch that makes older owners recognizable.
 
 The lock keeps a second process out; it ends with its process, however that dies. The epoch grows with every owner, so
-that consumers can refuse what an owner sends that was paused while another took over.
+that consumers can refuse what an owner sends that was paused while another took over. Owners on other hosts are kept out by
+penstock.lease, which takes this lock as proof that an earlier owner on this host is dead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from penstock import clock
 from penstock.errors import ConfigError, Terminal
 
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _WIDTH: Final = 20  # digits; one fixed-width write is never torn in a way that shortens the number
 
 
@@ -43,6 +45,15 @@ class FileLease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._release()
+
+    def host(self) -> str:
+        """A name of the held lock that no other host, boot or state directory shares; "" where the system has none."""
+        try:
+            boot = _BOOT_ID.read_text("ascii").strip()
+        except OSError:
+            return ""
+        file = os.fstat(self._file)
+        return f"{boot}/{file.st_dev}/{file.st_ino}"
 
     def _grow(self) -> int:
         text = os.pread(self._file, _WIDTH, 0)

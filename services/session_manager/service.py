@@ -15,6 +15,7 @@ import msgspec
 
 from penstock import clock, telemetry
 from penstock.health import Signs
+from penstock.lease import Lease
 from penstock.payloads import REST
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import Instance, Kind
@@ -40,7 +41,7 @@ _INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.I
 class Setup:
     """What a session manager works with. `make_session` builds a provider's Session; `channels_on` gives the peek
     into the frames of a connection to a URL (penstock.payloads.channels_on), `redact` what of a control frame may be kept
-    (penstock.payloads.redactor)."""
+    (penstock.payloads.redactor). `lease`, where there is one, is held and gave the epoch."""
 
     info: ProviderInfo
     instance: str
@@ -58,6 +59,8 @@ class Setup:
     signs: Signs = field(default_factory=signs)
     stats_s: float = 1.0
     emf_s: float = 0.0
+    lease: Lease | None = None
+    authenticated: bool = False
 
 
 class Service:
@@ -78,11 +81,14 @@ class Service:
         """Run until `stop` is set, then deliver what has been read. Raises StaleEpoch when a newer owner exists."""
         setup = self._setup
         identity = Identity(setup.info.name, _INSTANCES[setup.instance], setup.epoch)
-        hot = Forwarder(setup.normalizer, self.hot, identity, self.resync, self._normalizer_connected)
-        cold = Forwarder(setup.batch_processor, self.cold, identity, self.resync, lambda _again: None)
+        check = setup.lease.check if setup.lease else _unleased
+        hot = Forwarder(setup.normalizer, self.hot, identity, self.resync, self._normalizer_connected, check)
+        cold = Forwarder(setup.batch_processor, self.cold, identity, self.resync, lambda _again: None, check)
         try:
             async with asyncio.TaskGroup() as group:
-                reporting = group.create_task(self._stats.run())
+                background = [group.create_task(self._stats.run())]
+                if setup.lease:
+                    background.append(group.create_task(setup.lease.run()))
                 forwarding = {group.create_task(hot.run()), group.create_task(cold.run())}
                 sessions = group.create_task(self._sessions())
                 await stop.wait()
@@ -91,7 +97,7 @@ class Service:
                 hot.drain()
                 cold.drain()
                 _, late = await asyncio.wait(forwarding, timeout=setup.timing.drain_s)
-                for task in (reporting, *late):
+                for task in (*background, *late):
                     task.cancel()
                 self._stats.finish()
                 self._log.info("stopped", hot_held=self.hot.held, cold_held=self.cold.held)
@@ -173,6 +179,10 @@ class Service:
         # It may be a new process that knows no instrument, or have missed what was dropped before it came.
         if self._definitions and (again or self.hot.dropped):
             self._definitions.want()
+
+
+def _unleased() -> None:
+    """The check of an owner that only its host's lock keeps alone."""
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
