@@ -79,7 +79,10 @@ async def serve(setup: Setup) -> None:
         return
     try:
         acquiring, stopping = asyncio.create_task(lease.acquire(setup.epoch)), asyncio.create_task(stop.wait())
-        await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        while not (acquiring.done() or stop.is_set()):
+            await asyncio.wait({acquiring, stopping}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            for sign in ("loop", "normalizer"):
+                setup.signs.seen(sign)  # waiting is no reason to be started again
         stopping.cancel()
         acquiring.cancel()  # nothing, where it is done
         if acquiring.done():
