@@ -57,7 +57,7 @@ class BatchProcessor:
 
             for provider in self._spooled:
                 lane(provider)
-            server = Server(self._settings.listen, self._settings.instance, lane)
+            server = Server(self._settings.listen, self._settings.instance, lane, self._settings.tls().server())
             await server.start()
             telemetry.logger().info("listening", port=server.port)
             await self._stop.wait()

@@ -1,17 +1,17 @@
-"""RawService.Push on a loopback address: batches in, cumulative acknowledgements out."""
+"""RawService.Push: batches in, cumulative acknowledgements out."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 import protovalidate
 
-from penstock import telemetry
-from penstock.errors import ConfigError, StaleEpoch, Terminal
+from penstock import listener, telemetry
+from penstock.errors import ConfigError, StaleEpoch
 from penstock.raw.v1.raw_pb2 import Instance, PushRequest, PushResponse
 from penstock.raw.v1.service import OPTIONS, PushHandler, add_push
 from services.batch_processor.lane import Lane, Refused, SpoolFailed
@@ -22,16 +22,14 @@ _stale_epochs = telemetry.counter("batch_processor", "stale_epochs_refused")
 class Server:
     """Serves Push for one instance. `lane` gives the lane of a provider; it raises ConfigError for an unknown one."""
 
-    def __init__(self, listen: str, instance: str, lane: Callable[[str], Lane]) -> None:
+    def __init__(self, listen: str, instance: str, lane: Callable[[str], Lane], credentials: Any = None) -> None:
         self._instance = Instance.Value(f"INSTANCE_{instance}")
         self._lane = lane
         self._server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", 0)))
         # A coroutine that reads and writes its context: reading batches and writing acknowledgements are two tasks.
         add_push(self._server, cast("PushHandler", self.push))
-        try:
-            self.port: int = self._server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise Terminal(f"--listen is {listen!r}: {error}") from None
+        self._listen = listen
+        self.port = listener.bind(self._server, listen, credentials)
 
     async def start(self) -> None:
         """Accept streams."""
@@ -40,6 +38,7 @@ class Server:
     async def stop(self, grace_s: float) -> None:
         """Accept nothing new; streams have `grace_s` to end by themselves."""
         await self._server.stop(grace_s)
+        listener.remove(self._listen)
 
     async def push(self, requests: AsyncIterator[PushRequest], context: grpc.aio.ServicerContext) -> None:
         """One stream of one session."""

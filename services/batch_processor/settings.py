@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
 
 import msgspec
 
+from penstock import listener
 from penstock.channels import INSTANCES
 from penstock.errors import ConfigError
+from penstock.mtls import Files
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -16,6 +17,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     Example: --instance PRIMARY --listen 127.0.0.1:7001 --store file:///data/raw --spool /data/spool
 
+    listen: unix:/path.sock (mode 0600), or loopback; with tls-cert, tls-key and tls-ca (PEM files) any address, for session
+    managers that show a certificate of the same authority.
     metrics-port: /metrics, /healthz and /readyz on loopback. stats-s: seconds between two `stats` lines, emf-s: between two
     sets of embedded metrics for CloudWatch; 0 for none.
     """
@@ -24,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True):
     listen: str
     store: str
     spool: str
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
     roll_s: float = 60.0
     object_bytes: int = 32 * 1024 * 1024
     segment_bytes: int = 16 * 1024 * 1024
@@ -42,14 +48,9 @@ class Settings(msgspec.Struct, frozen=True):
         for name in ("object_bytes", "segment_bytes", "uploads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)!r}, expected at least 1")
-        host, _, port = self.listen.rpartition(":")
-        try:
-            loopback = ipaddress.ip_address(host.strip("[]")).is_loopback and 0 <= int(port) <= 65535
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise ConfigError(
-                f"--listen is {self.listen!r}, expected a loopback address and port such as 127.0.0.1:7001: "
-                "raw envelopes come in without authentication"
-            )
+        listener.check(self.listen, is_authenticated=bool(self.tls().check().cert))
         return self
+
+    def tls(self) -> Files:
+        """The files of mutual TLS."""
+        return Files(self.tls_cert, self.tls_key, self.tls_ca)

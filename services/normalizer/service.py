@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import grpc.aio
 
-from penstock import clock, telemetry
+from penstock import clock, listener, telemetry
 from penstock.drift import Vocabulary
 from penstock.normalizing import Normalizer
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.service import OPTIONS, add_push
-from services.normalizer import listener
 from services.normalizer.config import NormalizerConfig
 from services.normalizer.counts import Counts
 from services.normalizer.drift import DriftWatch

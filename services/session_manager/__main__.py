@@ -12,6 +12,7 @@ from pathlib import Path
 import providers
 from penstock import config, telemetry
 from penstock.lease import Lease, open_slots
+from penstock.mtls import Files
 from penstock.payloads import channels_on, redactor
 from penstock.provider import Endpoints
 from penstock.session import Credentials
@@ -63,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
             stats_s=settings.stats_s,
             emf_s=settings.emf_s,
             lease=lease,
+            batch_credentials=Files(settings.tls_cert, settings.tls_key, settings.tls_ca).check().channel(),
             authenticated=secrets is not None,
         )
         asyncio.run(serve(setup))

@@ -25,6 +25,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
       --normalizer unix:/run/penstock/normalizer.sock --batch-processor 127.0.0.1:7100
 
     normalizer, batch-processor: where the consumers listen, unix:/path or host:port.
+    tls-cert, tls-key, tls-ca: PEM files for a batch processor on another host, which then must show a certificate of that
+    authority for the name that is dialled.
     symbols: comma-separated venue symbols instead of provider.yaml's; stream-url, rest-url: its endpoints' likewise.
     state-dir: lease, epoch and request budget; shared by all session managers of a host (one egress address).
     metrics-port: /metrics, /healthz and /readyz on loopback, 0 for none. stats-s: seconds between two `stats` lines,
@@ -40,6 +42,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     instance: Literal["PRIMARY", "REPLICA"]
     normalizer: Target
     batch_processor: Target
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
     symbols: tuple[str, ...] = ()
     stream_url: StreamUrl = ""
     rest_url: RestUrl = ""

@@ -53,7 +53,8 @@ class Identity(NamedTuple):
 
 class Forwarder:
     """One consumer. `resync` is called with the channels it lost; `connected` when a stream is up, with whether it is
-    another than the first; `check` before each batch, to raise StaleEpoch where nothing may be sent any more."""
+    another than the first; `check` before each batch, to raise StaleEpoch where nothing may be sent any more.
+    `credentials` (penstock.mtls) are for a consumer on another host; none are needed where a socket's mode decides."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Forwarder:
         resync: Callable[[Sequence[str]], None],
         connected: Callable[[bool], None],
         check: Callable[[], None],
+        credentials: Any = None,
     ) -> None:
         self._target = target
         self._queue = queue
@@ -70,6 +72,7 @@ class Forwarder:
         self._resync = resync
         self._connected = connected
         self._check = check
+        self._credentials = credentials
         self._draining = False
         self._streams = 0
         self._told = False
@@ -84,7 +87,7 @@ class Forwarder:
     async def run(self) -> None:
         """Forward until drained. Raises StaleEpoch where the consumer knows a newer owner."""
         backoff = Backoff(_RETRY_BASE_S, _RETRY_CAP_S)
-        async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
+        async with self._channel() as channel:
             while not (self._draining and self._queue.held == 0):
                 try:
                     await self._reach(channel)
@@ -97,6 +100,11 @@ class Forwarder:
                     await asyncio.sleep(backoff.next_s())
                 else:
                     return
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._credentials is None or self._target.startswith("unix:"):
+            return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+        return grpc.aio.secure_channel(self._target, self._credentials, options=_OPTIONS)
 
     async def _reach(self, channel: grpc.aio.Channel) -> None:
         """Wait until the consumer accepts calls: nothing is taken from the queue, and so put at risk, before."""

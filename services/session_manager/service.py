@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import msgspec
@@ -61,6 +61,7 @@ class Setup:
     emf_s: float = 0.0
     lease: Lease | None = None
     authenticated: bool = False
+    batch_credentials: Any = None
 
 
 class Service:
@@ -83,7 +84,9 @@ class Service:
         identity = Identity(setup.info.name, _INSTANCES[setup.instance], setup.epoch)
         check = setup.lease.check if setup.lease else _unleased
         hot = Forwarder(setup.normalizer, self.hot, identity, self.resync, self._normalizer_connected, check)
-        cold = Forwarder(setup.batch_processor, self.cold, identity, self.resync, lambda _again: None, check)
+        cold = Forwarder(
+            setup.batch_processor, self.cold, identity, self.resync, lambda _again: None, check, setup.batch_credentials
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(self._stats.run())]

@@ -11,9 +11,9 @@ import sys
 import grpc.aio
 import pytest
 
+from penstock import listener
 from penstock.errors import ConfigError
 from penstock.raw.v1 import raw_pb2 as raw
-from services.normalizer import listener
 from tests.integration.normalizer_harness import Rig, Subscriber, envelope, until
 
 COMMAND = [sys.executable, "-m", "services.normalizer"]
