@@ -57,7 +57,8 @@ class Emitter:
         if metric.kind is Kind.DISTRIBUTION:
             yield from self._distribution(metric, family)
             return
-        sums: dict[_Labels, float] = {} if metric.cloudwatch else {(): 0.0}
+        # A counter that has counted nothing yet is 0; its alarm would otherwise have no data until it fires.
+        sums: dict[_Labels, float] = {(): 0.0} if metric.kind is Kind.COUNTER and not metric.cloudwatch else {}
         for sample in family.samples:
             if sample.name == metric.prometheus and math.isfinite(sample.value):
                 labels = _kept(metric, sample.labels)

@@ -10,7 +10,7 @@ from penstock.observability.files import files
 
 def main(folder: Path) -> None:
     """Write the files below `folder`, the project's own."""
-    for name, text in files().items():
+    for name, text in files(folder).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")

@@ -134,7 +134,7 @@ ALARMS: Final[tuple[Alarm, ...]] = (
     ),
     Alarm(
         "batch-processor-silent", "instance", "critical", "A batch processor has reported nothing for five minutes.",
-        "spool_bytes", "Minimum", 0, _BATCH, below=True, periods=5, datapoints=5, missing="breaching",
+        "spool_free_bytes", "Minimum", 0, _BATCH, below=True, periods=5, datapoints=5, missing="breaching",
     ),
     Alarm(
         "spool-bytes", "instance", "warning", "A batch processor's spool holds over 2 GiB: uploads do not keep up.",

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from penstock import catalogue
 from penstock.catalogue import LOG_METRICS, NAMESPACE, SERVICES, Metric
 from penstock.observability.alarms import ALARMS, COMPOSITES, MARKET_HOURS, Alarm
+from penstock.observability.panels import DAY_S, ROWS, Panel
 
+_WIDTH, _HEIGHT, _COLUMNS = 24, 6, 3
 _UPPER, _LOWER = "GreaterThanThreshold", "LessThanThreshold"
 
 
@@ -74,75 +76,31 @@ def dimensions(alarm: Alarm) -> dict[str, str]:
     return {name: known.get(name, f"<{name}>") for name in metric.dimensions}
 
 
-WIDTH: Final = 24
-
-
 def dashboard() -> dict[str, Any]:
     """observability/cloudwatch_dashboard.json: the body of a dashboard; <region> is to be replaced."""
-    rows: list[tuple[str, list[dict[str, Any]]]] = [
-        (
-            "Sessions",
-            [
-                _searched("Connections up", "session_manager", "connections_up", "Minimum"),
-                _searched("Down for (s)", "session_manager", "down_seconds", "Maximum"),
-                _searched("Age of the newest data (s)", "session_manager", "data_age_seconds", "Maximum"),
-                _searched("Frames per minute", "session_manager", "frames", "Sum"),
-                _searched("Reconnects", "session_manager", "reconnects", "Sum"),
-                _searched("Subscriptions not confirmed", "session_manager", "subscriptions_missing", "Maximum"),
-            ],
-        ),
-        (
-            "Hot path",
-            [
-                _searched("Venue to socket, p50 (s)", "normalizer", "venue_seconds", "p50"),
-                _searched("Socket to publish, p99 (s)", "normalizer", "publish_seconds", "p99"),
-                _searched("Records per minute", "normalizer", "records", "Sum"),
-                _searched("Gaps declared", "normalizer", "gaps", "Sum"),
-                _searched("Publish failures", "normalizer", "publish_failures", "Sum"),
-                _searched("Queues (bytes)", "session_manager", "queue_bytes", "Maximum"),
-                _searched("Dropped", "session_manager", "dropped", "Sum"),
-                _searched("Refused payloads", "normalizer", "quarantined", "Sum"),
-            ],
-        ),
-        (
-            "Cold path",
-            [
-                _searched("Spool (bytes)", "batch_processor", "spool_bytes", "Maximum"),
-                _searched("Spool's disk free (bytes)", "batch_processor", "spool_free_bytes", "Minimum"),
-                _searched("Upload lag (s)", "batch_processor", "upload_lag_seconds", "Maximum"),
-                _searched("Stored (bytes)", "batch_processor", "stored_bytes", "Sum"),
-                _searched("Uploads repeated", "batch_processor", "upload_failures", "Sum"),
-            ],
-        ),
-        (
-            "Nightly",
-            [
-                _searched("Days published", "post_processor", "coalesced_days", "Sum", 86_400),
-                _searched("Days failed", "post_processor", "coalesce_failures", "Sum", 86_400),
-                _searched("Duration (s)", "post_processor", "coalesce_duration_seconds", "Maximum", 86_400),
-                _searched("Stretches without data", "post_processor", "coalesced_uncovered", "Sum", 86_400),
-            ],
-        ),
-    ]  # fmt: skip
     widgets: list[dict[str, Any]] = []
     y = 0
-    for title, graphs in rows:
-        widgets.append(_widget("text", 0, y, WIDTH, 1, {"markdown": f"## {title}"}))
+    for title, panels in ROWS:
+        widgets.append(_widget("text", 0, y, _WIDTH, 1, {"markdown": f"## {title}"}))
         y += 1
-        for index, graph in enumerate(graphs):
-            widgets.append(_widget("metric", index % 3 * 8, y + index // 3 * 6, 8, 6, graph))
-        y += (len(graphs) + 2) // 3 * 6
+        for index, panel in enumerate(panels):
+            x, row = index % _COLUMNS * _WIDTH // _COLUMNS, index // _COLUMNS
+            widgets.append(_widget("metric", x, y + row * _HEIGHT, _WIDTH // _COLUMNS, _HEIGHT, _graph(panel)))
+        y += -(-len(panels) // _COLUMNS) * _HEIGHT
     return {"start": "-PT3H", "periodOverride": "inherit", "widgets": widgets}
 
 
-def _searched(title: str, service: str, name: str, statistic: str, period_s: int = 60) -> dict[str, Any]:
+def _graph(panel: Panel) -> dict[str, Any]:
     """A graph of all lanes: a search, so that a new provider needs no change. Raises ValueError, KeyError."""
-    metric = catalogue.find(service, name)
+    metric = panel.metric
     names = ",".join((NAMESPACE, *metric.dimensions))
-    search = f"SEARCH('{{{names}}} MetricName=\"{name}\" service=\"{service}\"', '{statistic}', {period_s})"
+    wanted = f'{{{names}}} MetricName="{metric.name}" service="{metric.service}"'
+    search = f"SEARCH('{wanted}', '{panel.statistic}', {panel.period_s})"
+    per = {"Sum": f" per {'day' if panel.period_s == DAY_S else 'minute'}"}.get(panel.statistic, "")
+    unit = {"count": "", "bytes": " (bytes)", "seconds": " (s)"}[metric.unit]
     return {
-        "title": title, "region": "<region>", "view": "timeSeries", "stacked": False, "period": period_s,
-        "metrics": [[{"expression": search, "id": "e1", "label": _legend(metric)}]],
+        "title": f"{panel.title}{per}{unit}", "region": "<region>", "view": "timeSeries", "stacked": False,
+        "period": panel.period_s, "metrics": [[{"expression": search, "id": "e1", "label": _legend(metric)}]],
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from penstock import config, telemetry
 from penstock.errors import ConfigError
 from penstock.objectstore import open_store
+from services.post_processor import outcome
 from services.post_processor.providerday import ProviderDay
 from services.post_processor.settings import Settings
 from services.post_processor.source import provider_names
@@ -20,8 +21,14 @@ def main(argv: Sequence[str]) -> int:
     present = tuple(name.lower() for name in provider_names(source))
     if not present:
         raise ConfigError(f"--source is {settings.source!r}, expected what batch processors stored: it holds nothing")
-    for name in settings.providers or present:
-        ProviderDay.of(settings, source, target, name).run()
+    reporter = telemetry.Reporter(stats_s=0, emf_s=settings.emf_s)
+    try:
+        for name in settings.providers or present:
+            with outcome.observed(name):
+                if ProviderDay.of(settings, source, target, name).run() is not None:
+                    outcome.done(name)
+    finally:
+        reporter.finish()
     return 0
 
 

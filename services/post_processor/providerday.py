@@ -18,7 +18,7 @@ from penstock.objectstore import ObjectStore
 from penstock.objectstore_raw import SESSION, Row, segment
 from penstock.payloads import Payloads
 from penstock.provider import ProviderInfo
-from services.post_processor import database, publication, rawfiles
+from services.post_processor import database, outcome, publication, rawfiles
 from services.post_processor.canonical import Canonical
 from services.post_processor.coverage import Coverage
 from services.post_processor.frames import Frames
@@ -96,6 +96,7 @@ class ProviderDay:
         report = completeness(self._settings, provider, self._coverage, self._hours, canonical)
         out.put_json(f"reports/provider={provider}", "completeness.json", report, len(self._hours), folder)
         manifest = out.finish()
+        outcome.published(self._info.name, report)
         telemetry.logger().info(
             "coalesced", provider=provider, day=day.isoformat(), objects=made_from.objects, frames=canonical.frames,
             records=report["records"], quarantined=report["quarantined"], gaps=len(canonical.gaps),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -14,6 +15,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Merges both instances' raw objects of one UTC day into one exact dataset: python -m services.post_processor
 
     Example: --source file:///data/raw --target file:///data/lake --day 2026-08-09 --providers deribit
+
+    emf-s: other than 0 prints embedded metrics for CloudWatch, once, at the end.
     """
 
     source: str
@@ -22,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True):
     providers: tuple[str, ...] = ()
     memory_mb: int = 1024
     work_dir: str = ""
+    emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def check(self) -> Settings:
         """Itself. Raises ConfigError for a value that has no meaning."""
