@@ -19,6 +19,10 @@ MEANINGS: Final = {
     "dropped": "A session manager's queue overflowed and it dropped data. The loss is declared.",
     "envelopes_missing": "Envelopes were lost between a session manager and its normalizer. The gap is declared.",
     "images_failed": "A normalizer could not write book images: an error in our own code. Late joiners wait longer.",
+    "lease_not_released": "A session manager could not give its lane back when it stopped. The next one waits until the time is over.",
+    "lease_not_renewed": "A session manager cannot renew its lease. It steps down when the time is over.",
+    "lease_refused": "A session manager was refused its lane because another one holds it. A third session never starts.",
+    "lease_unreachable": "A session manager cannot reach the table of leases, so it may not start yet.",
     "normalizing_failed": "A payload broke the normalizer: an error in our own code. The payload is kept in quarantine.",
     "object_conflicted": "An object in the lake exists with other bytes. Both are kept; find out who wrote the first.",
     "orders_held": "A strategy's data is doubtful (a gap): it cancelled its orders on that instrument and places none.",
@@ -50,5 +54,6 @@ MEANINGS: Final = {
     "subscription_unasked": "A venue confirmed a subscription that we did not ask for.",
     "task_stopped": "A container task stopped. ECS starts it again; the other lane should carry on.",
     "upload_failed": "An upload to the lake failed and is tried again. The data is safe in the spool meanwhile.",
+    "unstructured_log_line": "A service wrote a line that is no JSON, such as a traceback or a word of the runtime.",
     "venue_warned": "The venue sent a warning.",
 }

@@ -151,10 +151,13 @@ def test_log_metrics_count_events_that_are_alerts_or_logged():
 
 def test_every_alarm_and_every_event_has_its_section_in_the_runbook():
     page = (ROOT / "docs/runbook.md").read_text("utf-8")
-    anchors = {slug(heading) for heading in re.findall(r"^#+ (.+)$", page, re.MULTILINE)}
+    headings = [slug(heading) for heading in re.findall(r"^#+ (.+)$", page, re.MULTILINE)]
+    anchors = [*headings, *re.findall(r'<a id="([a-z-]+)"></a>', page)]
+    assert len(anchors) == len(set(anchors)), "one anchor stands for two sections"
     wanted = {alarm.id for alarm in alarms.ALARMS} | {composite.id for composite in alarms.COMPOSITES}
     wanted |= {rule["annotations"]["runbook"].partition("#")[2] for rule in prometheus.rules()["groups"][0]["rules"]}
-    assert wanted - anchors == set()
+    assert wanted - set(anchors) == set()
+    assert set(re.findall(r"\]\(#([a-z-]+)\)", page)) <= set(anchors)
     formatter = Formatter(Redactor(), runbook_url="https://example.com/runbook.md")
     for event in import_module("penstock.alerts.meanings").MEANINGS:
         alert = from_log({"event": event, "level": "error"}, 0)
