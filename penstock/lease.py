@@ -94,7 +94,9 @@ class Lease:
                 if self._is_free(found) or (found == seen and self._now() >= seen_s + self._ttl_s * _MARGIN):
                     await self._take(found, least_epoch)
                 elif found != seen:
-                    self._log.error("lease_refused", owner=found.owner if found else "", epoch=found.epoch if found else 0)
+                    self._log.error(
+                        "lease_refused", owner=found.owner if found else "", epoch=found.epoch if found else 0
+                    )
                     raise Terminal(f"{self._slot} is held by another session manager, which renewed just now: {found}")
             except ConnectionLost as lost:
                 self._tell("lease_unreachable", lost)

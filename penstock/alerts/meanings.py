@@ -19,7 +19,7 @@ MEANINGS: Final = {
     "dropped": "A session manager's queue overflowed and it dropped data. The loss is declared.",
     "envelopes_missing": "Envelopes were lost between a session manager and its normalizer. The gap is declared.",
     "images_failed": "A normalizer could not write book images: an error in our own code. Late joiners wait longer.",
-    "lease_not_released": "A session manager could not give its lane back when it stopped. The next one waits until the time is over.",
+    "lease_not_released": "A session manager could not give back its lane when it stopped. The next one waits for its time.",
     "lease_not_renewed": "A session manager cannot renew its lease. It steps down when the time is over.",
     "lease_refused": "A session manager was refused its lane because another one holds it. A third session never starts.",
     "lease_unreachable": "A session manager cannot reach the table of leases, so it may not start yet.",
