@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import hiredis
 
-from penstock.errors import ConfigError, ConnectionLost
+from penstock import redisurl
+from penstock.errors import ConnectionLost
 from services.normalizer.routes import Route
 
-_DEFAULT_PORT: Final = 6379
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -30,6 +28,7 @@ class Node:
     tls: bool
     username: str = field(repr=False)
     password: str = field(repr=False)
+    ca: str = ""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -37,16 +36,8 @@ class Node:
     @classmethod
     def parse(cls, url: str) -> Node:
         """A redis:// or rediss:// URL. Raises ConfigError, without the URL because it may hold a password."""
-        try:
-            parts = urlsplit(url)
-            # A database number would be obeyed for keys and mean nothing to Pub/Sub.
-            if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.path not in {"", "/", "/0"}:
-                raise ValueError
-            port = parts.port or _DEFAULT_PORT
-        except ValueError:
-            raise ConfigError("--redis is not of the form redis[s]://[user:password@]host[:port]") from None
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        return cls(url, parts.hostname, port, parts.scheme == "rediss", user, password)
+        found = redisurl.parse(url, "--redis")
+        return cls(url, found.host, found.port, found.tls, found.username, found.password, found.ca)
 
 
 def command(*words: str | int) -> bytes:
@@ -98,7 +89,7 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(node.host, node.port, type=socket.SOCK_STREAM)
         host, port = addresses[turn % len(addresses)][4][:2]
-        tls = ssl.create_default_context() if node.tls else None
+        tls = redisurl.context(node.ca) if node.tls else None
         _, link = await loop.create_connection(
             cls, str(host), int(port), ssl=tls, server_hostname=node.host if node.tls else None
         )

@@ -165,8 +165,9 @@ class _Clients:
         if (host, port) not in self._others:
             user, password = self.node.username or None, self.node.password or None
             self._others[host, port] = Redis(
-                host=host, port=port, username=user, password=password, ssl=self.node.tls, **self._options
-            )
+                host=host, port=port, username=user, password=password, ssl=self.node.tls,
+                ssl_ca_certs=self.node.ca or None, **self._options,
+            )  # fmt: skip
         return self._others[host, port]
 
     async def close(self) -> None:

@@ -153,6 +153,7 @@ def _client(node: Node) -> Any:
         username=node.username or None,
         password=node.password or None,
         ssl=node.tls,
+        ssl_ca_certs=node.ca or None,
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),

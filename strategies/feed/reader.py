@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+from penstock import redisurl
 from penstock.clock import monotonic_ns
-from penstock.errors import ConfigError
 from penstock.telemetry import logger
 
 _PING_S: Final = 0.3
@@ -36,6 +34,7 @@ class Node(NamedTuple):
     tls: bool = False
     username: str = ""
     password: str = ""
+    ca: str = ""
 
     def __repr__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -44,21 +43,7 @@ class Node(NamedTuple):
     def parse(cls, url: str) -> Node:
         """The node of a redis:// or rediss:// URL. Raises ConfigError, without the URL in it as that may hold a
         password."""
-        try:
-            parts = urlsplit(url)
-            # A database number would be obeyed for keys and mean nothing to Pub/Sub.
-            if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.path not in {"", "/", "/0"}:
-                raise ValueError
-            port = parts.port or 6379
-        except ValueError:
-            raise ConfigError("a Redis URL is not of the form redis[s]://[user:password@]host[:port]") from None
-        return cls(
-            parts.hostname,
-            port,
-            parts.scheme == "rediss",
-            unquote(parts.username or ""),
-            unquote(parts.password or ""),
-        )
+        return cls(*redisurl.parse(url, "a Redis URL"))
 
 
 OnMessage = Callable[[bytes, bytes, int], None]
@@ -133,7 +118,7 @@ class Reader:
 
     async def _hold(self, node: Node) -> None:
         loop = asyncio.get_running_loop()
-        context = ssl.create_default_context() if node.tls else None
+        context = redisurl.context(node.ca) if node.tls else None
         async with asyncio.timeout(_DEADLINE_S):
             _, connection = await loop.create_connection(
                 lambda: _Connection(self._on_message), node.host, node.port, ssl=context
