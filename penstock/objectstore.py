@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
-from penstock.errors import ConfigError, PenstockError
+from penstock.errors import ConfigError, ConnectionLost, PenstockError
 
 MAX_KEY_BYTES: Final = 1024
 """S3's limit (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, 2026-08)."""
@@ -32,6 +32,15 @@ _PIECE: Final = 1 << 16
 
 class ConflictError(PenstockError):
     """The key exists with different content: the caller keeps its own bytes under another key and says so."""
+
+
+class StoreFailed(ConnectionLost):
+    """The store gave no answer, or one that leaves open whether the call was done. `kind` is one of a closed list:
+    throttled, server, conflict, timeout, connection."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Outcome(Enum):
@@ -52,7 +61,7 @@ class ObjectInfo(NamedTuple):
 class ObjectStore(Protocol):
     """A flat set of keys. Calls block; asyncio callers use threads. All methods may be called from several threads.
 
-    Raises ConnectionLost where the store could not be reached or kept failing: the same call may be made again.
+    Raises StoreFailed where the store could not be reached or kept failing: the same call may be made again.
     """
 
     def put_if_absent(self, key: str, data: bytes | Path, sha256: str | None = None) -> Outcome:

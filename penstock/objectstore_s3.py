@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from penstock import clock
-from penstock.errors import ConnectionLost, Terminal
-from penstock.objectstore import ConflictError, ObjectInfo, Outcome, check_key, content_sha256, size_of
+from penstock.errors import Terminal
+from penstock.objectstore import ConflictError, ObjectInfo, Outcome, StoreFailed, check_key, content_sha256, size_of
 
 _BACKOFF_S: Final = (0.05, 5.0)
 _METADATA: Final = "sha256"
@@ -23,6 +24,24 @@ _PAGE: Final = 1000
 # Answers after which the same request may be made again: a racing conditional write (409), throttling, the server's own
 # failures. https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html, 2026-08.
 _AGAIN: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
+_THROTTLED: Final = frozenset({429, 503})
+
+# 400s that speak of the way the request took, not of the request.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, 2026-11.
+_TORN: Final = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentChecksumMismatch"})
+
+
+class _HalfAnswerError(Exception):
+    """A success that says less than S3 always says: an error page with status 200, made by something between."""
+
+
+_UNREADABLE: Final = (_HalfAnswerError, ResponseParserError)
+
+
+def _whole(answer: dict[str, Any]) -> dict[str, Any]:
+    if "ETag" not in answer:
+        raise _HalfAnswerError("200 without an ETag")
+    return answer
 
 
 class S3Store:
@@ -48,27 +67,30 @@ class S3Store:
             # A repeated request needs its body from the start.
             body: Any = data.open("rb") if isinstance(data, Path) else data
             try:
-                self._client.put_object(
+                answer = self._client.put_object(
                     Bucket=self._bucket, Key=name, Body=body, ContentLength=size, IfNoneMatch="*",
                     Metadata={_METADATA: digest},
                 )  # fmt: skip
             finally:
                 if isinstance(data, Path):
                     body.close()
+            _whole(answer)
             return Outcome.CREATED
 
         created = self._patiently(put, otherwise=412)
         if created is not None:
             return created
         found = self.head(key)
-        if found is None or found.sha256 != digest:
+        if found is None:
+            raise StoreFailed(f"s3://{self._bucket}/{name} exists for a PUT and not for a HEAD", "conflict")
+        if found.sha256 != digest:
             raise ConflictError(f"s3://{self._bucket}/{name} exists with different content")
         return Outcome.IDENTICAL
 
     def get(self, key: str) -> bytes:
         name = self._name(key)
         body = self._patiently(
-            lambda: bytes(self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()), otherwise=404
+            lambda: bytes(_whole(self._client.get_object(Bucket=self._bucket, Key=name))["Body"].read()), otherwise=404
         )
         if body is None:
             raise KeyError(key)
@@ -79,7 +101,8 @@ class S3Store:
 
         def copy() -> bool:
             with path.open("wb") as file:
-                for piece in self._client.get_object(Bucket=self._bucket, Key=name)["Body"].iter_chunks(1 << 20):
+                answer = _whole(self._client.get_object(Bucket=self._bucket, Key=name))
+                for piece in answer["Body"].iter_chunks(1 << 20):
                     file.write(piece)
             return True
 
@@ -88,7 +111,7 @@ class S3Store:
 
     def head(self, key: str) -> ObjectInfo | None:
         name = self._name(key)
-        found = self._patiently(lambda: self._client.head_object(Bucket=self._bucket, Key=name), otherwise=404)
+        found = self._patiently(lambda: _whole(self._client.head_object(Bucket=self._bucket, Key=name)), otherwise=404)
         if found is None:
             return None
         # Objects that something else put here have no hash beside them: then their content tells.
@@ -121,7 +144,7 @@ class S3Store:
 
     def _patiently[T](self, call: Callable[[], T], otherwise: int = 0) -> T | None:
         """The call's result; None where the answer is the status `otherwise`. Makes the same request again after every
-        answer that leaves open whether it was done. Raises ConnectionLost when patience ends, Terminal on a refusal."""
+        answer that leaves open whether it was done. Raises StoreFailed when patience ends, Terminal on a refusal."""
         deadline = clock.monotonic_s() + self._patience_s
         delay, limit = _BACKOFF_S
         while True:
@@ -132,12 +155,15 @@ class S3Store:
                 code = error.response.get("Error", {}).get("Code", "")
                 if status == otherwise and code != "NoSuchBucket":
                     return None
-                if status not in _AGAIN:
+                if status not in _AGAIN and code not in _TORN:
                     raise Terminal(f"s3://{self._bucket}: {code}: {error}") from None
+                kind = "throttled" if status in _THROTTLED else "conflict" if status == 409 else "server"
                 reason = f"{status} {code}"
-            except (BotoCoreError, OSError) as error:
+            except (BotoCoreError, ResponseParserError, OSError, _HalfAnswerError) as error:
+                timed_out = isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError)
+                kind = "timeout" if timed_out else "server" if isinstance(error, _UNREADABLE) else "connection"
                 reason = f"{type(error).__name__}: {error}"
             if clock.monotonic_s() + delay > deadline:
-                raise ConnectionLost(f"s3://{self._bucket}: {reason}")
+                raise StoreFailed(f"s3://{self._bucket}: {reason}", kind)
             time.sleep(random.uniform(delay / 2, delay))
             delay = min(delay * 2, limit)

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from penstock import config, telemetry
 from penstock.errors import ConnectionLost, Terminal
 from penstock.health import Signs
 from penstock.objectstore import open_store
+from services.batch_processor.disk import Disk
 from services.batch_processor.lane import Lane
 from services.batch_processor.server import Server
 from services.batch_processor.settings import Settings
@@ -35,6 +37,7 @@ class BatchProcessor:
             # A bucket that does not exist is a mistake to stop for; one that cannot be reached now is not.
             store.folders("")
         self._uploads = Uploads(store, settings.uploads)
+        self._disk = Disk(Path(settings.spool), settings.spool_bytes)
         self._lanes: dict[str, Lane] = {}
         self._spooled = sorted(folder.name for folder in Path(settings.spool).glob("*/"))
         self._stop = asyncio.Event()
@@ -51,7 +54,7 @@ class BatchProcessor:
 
             def lane(provider: str) -> Lane:
                 if provider not in self._lanes:
-                    self._lanes[provider] = Lane(provider, self._settings, self._uploads)
+                    self._lanes[provider] = Lane(provider, self._settings, self._uploads, self._disk)
                     running.append(tasks.create_task(self._lanes[provider].run(), name=f"lane-{provider}"))
                 return self._lanes[provider]
 
@@ -68,15 +71,22 @@ class BatchProcessor:
         vitals.look()
         reporter.finish()
         telemetry.logger().info("stopped")
+        if self._uploads.running:
+            # The interpreter would wait for threads that wait for the store; killed now, the next start goes on.
+            sys.stdout.flush()
+            os._exit(0)
 
     async def _drain(self) -> None:
-        for lane in self._lanes.values():
-            await lane.finish()
+        finished = False
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s):
+                for lane in self._lanes.values():
+                    await lane.finish()
+                finished = True
                 await self._uploads.drained()
-        for lane in self._lanes.values():
-            await lane.settle()
+        if finished:
+            for lane in self._lanes.values():
+                await lane.settle()
 
 
 def _lock(spool: Path) -> int:

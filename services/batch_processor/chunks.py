@@ -18,16 +18,13 @@ import msgspec
 from isal import isal_zlib
 
 from penstock.channels import encode
-from penstock.objectstore_raw import HEADER, MAX_CHANNEL_BYTES, PLAUSIBLE_NS, SESSION, Partition, payload_time, row
-from penstock.payloads import CONTROL, Payloads
+from penstock.objectstore_raw import HEADER, MAX_CHANNEL_BYTES, SESSION, Partition, row
+from penstock.payloads import CONTROL, REST, Payloads
 from penstock.provider import ProviderInfo
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import KIND_FRAME, Envelope
 from penstock.timestamps import NS_PER_S, day_start_ns, utc_day
-
-AHEAD_NS: Final = 2 * NS_PER_S
-"""How far the watermark may be ahead of receive time: more than the clocks of a venue and a receiver are apart
-(1.5 s seen in recordings), and little enough that one wrong payload closes nothing early."""
+from services.batch_processor.streamtime import StreamTime
 
 LATENESS_NS: Final = 2 * NS_PER_S
 """How long after its bucket's end a chunk still takes rows."""
@@ -46,13 +43,16 @@ _OBSERVATIONS: Final = {
 class Position(msgspec.Struct, frozen=True):
     """All that later chunking depends on, besides the open chunks. Times are UNIX ns, 0 before the first envelope.
 
-    `sequence` and `ts_recv` are of the last envelope of `epoch`.
+    `sequence` and `ts_recv` are of the last envelope of `epoch`; the rest is StreamTime's.
     """
 
     epoch: int = 0
     sequence: int = 0
     ts_recv: int = 0
     watermark: int = 0
+    offset: int = 0
+    doubts: int = 0
+    heard: bool = False
 
 
 class ChunkId(NamedTuple):
@@ -144,7 +144,8 @@ class Chunker:
         self._provider, self._instance = info.segment, instance
         self._roll_ns, self._max_bytes = roll_ns, max_bytes
         self._epoch, self._sequence = position.epoch, position.sequence
-        self._ts_recv, self._watermark = position.ts_recv, position.watermark
+        self._ts_recv = position.ts_recv
+        self._time = StreamTime(position.watermark, position.offset, position.doubts, position.heard)
         self._open: dict[_Where, Chunk] = {}
         self._recent: dict[str, Chunk] = {}
         self._next_deadline = 0
@@ -154,7 +155,10 @@ class Chunker:
 
     @property
     def position(self) -> Position:
-        return Position(self._epoch, self._sequence, self._ts_recv, self._watermark)
+        time = self._time
+        return Position(
+            self._epoch, self._sequence, self._ts_recv, time.watermark, time.offset, time.doubts, time.heard
+        )
 
     @property
     def oldest(self) -> tuple[int, int] | None:
@@ -168,10 +172,6 @@ class Chunker:
         if epoch != self._epoch:
             closed = self.close()
             self._epoch, self._sequence, self._ts_recv = epoch, 0, 0
-        if ts_recv + PLAUSIBLE_NS < self._watermark:
-            # The receiver's clock was ahead and has been put right: time starts anew, or nothing would close any more.
-            closed += self.close()
-            self._watermark = 0
         if sequence != self._sequence + 1:
             closed += self._hole(sequence, ts_recv)
         kind = envelope.kind
@@ -180,7 +180,7 @@ class Chunker:
         else:
             closed += self._observed(kind, envelope, sequence, ts_recv)
         self._sequence, self._ts_recv = sequence, ts_recv
-        if self._open and self._watermark >= self._next_deadline:
+        if self._open and self._time.watermark >= self._next_deadline:
             closed += self._expire()
         return closed
 
@@ -193,31 +193,34 @@ class Chunker:
 
     def _frame(self, envelope: Envelope, sequence: int, ts_recv: int) -> list[Chunk]:
         channel, payload = envelope.channel, envelope.payload
-        at = payload_time(self._event_time(channel, payload), ts_recv)
-        if at > self._watermark:
-            self._watermark = max(self._watermark, min(at, ts_recv + AHEAD_NS))
+        time = self._time
+        at = time.frame(self._event_time(channel, payload), ts_recv, self._ts_recv, live=not channel.startswith(REST))
+        closed = self._anew() if time.anew else []
         line = row(ts_recv, self._epoch, envelope.connection, sequence, payload)
         chunk = self._recent.get(channel)
         if chunk is None or not chunk.start <= at < chunk.end:
-            return self._add(*self._place(channel), at, sequence, line, channel)
+            return closed + self._add(*self._place(channel), at, sequence, line, channel)
         return [] if chunk.add(sequence, line) < self._max_bytes else self._full(chunk)
 
+    def _anew(self) -> list[Chunk]:
+        self._time.anew = False
+        return self.close()
+
     def _observed(self, kind: raw_pb2.Kind, envelope: Envelope, sequence: int, ts_recv: int) -> list[Chunk]:
+        at = self._time.quiet(ts_recv, self._ts_recv)
+        closed = self._anew() if self._time.anew else []
         if kind == raw_pb2.KIND_HEARTBEAT:
-            # On an idle feed stream time moves on by as much as the receiver's did, whatever lies between the clocks.
-            idle = max(0, ts_recv - self._ts_recv) if self._ts_recv else 0
-            to = min(self._watermark + idle, ts_recv + AHEAD_NS) if self._watermark else ts_recv
-            self._watermark = max(self._watermark, to)
-            return []
+            return closed
         text = _observation(_OBSERVATIONS[kind], envelope.channel, envelope.payload)
         line = row(ts_recv, self._epoch, envelope.connection, sequence, text)
-        return self._add("SYSTEM", SESSION, ts_recv, sequence, line)
+        return closed + self._add("SYSTEM", SESSION, at, sequence, line)
 
     def _hole(self, sequence: int, ts_recv: int) -> list[Chunk]:
         """A row that says which envelopes never came. Its sequence is the last of them, which no other row has."""
         first, last = self._sequence + 1, sequence - 1
         text = msgspec.json.encode({"kind": "HOLE", "first": first, "last": last, "after": self._ts_recv})
-        return self._add("SYSTEM", SESSION, ts_recv, last, row(ts_recv, self._epoch, 0, last, text))
+        at = ts_recv + self._time.offset
+        return self._add("SYSTEM", SESSION, at, last, row(ts_recv, self._epoch, 0, last, text))
 
     def _add(
         self, schema: str, channel: str, at: int, sequence: int, line: bytes, frames: str | None = None
@@ -243,9 +246,9 @@ class Chunker:
         schema, channel, day, bucket = where
         start, end = bucket * self._roll_ns, (bucket + 1) * self._roll_ns
         deadline = end + LATENESS_NS
-        if deadline <= self._watermark:
+        if deadline <= self._time.watermark:
             # Late: gathered until the present bucket ends, instead of one object for each row.
-            deadline = (self._watermark // self._roll_ns + 1) * self._roll_ns + LATENESS_NS
+            deadline = (self._time.watermark // self._roll_ns + 1) * self._roll_ns + LATENESS_NS
         partition, midnight = Partition(self._instance, self._provider, schema, channel, day), day_start_ns(day)
         chunk = self._open[where] = Chunk(
             partition, bucket, max(start, midnight), min(end, midnight + _DAY_NS), self._epoch, sequence, deadline
@@ -254,7 +257,7 @@ class Chunker:
         return chunk
 
     def _expire(self) -> list[Chunk]:
-        passed = [where for where, chunk in self._open.items() if chunk.deadline <= self._watermark]
+        passed = [where for where, chunk in self._open.items() if chunk.deadline <= self._time.watermark]
         closed = [self._open.pop(where) for where in passed]
         self._recent.clear()
         self._next_deadline = min((chunk.deadline for chunk in self._open.values()), default=0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import errno
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +15,12 @@ from penstock.errors import PenstockError, StaleEpoch
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope, PushRequest
 from penstock.timestamps import MAX_NS, NS_PER_S
-from services.batch_processor.chunks import Chunk, Chunker, ChunkId
+from services.batch_processor.chunks import Chunk, Chunker
+from services.batch_processor.disk import Disk
+from services.batch_processor.outbox import Outbox
 from services.batch_processor.settings import Settings
-from services.batch_processor.spool import BATCH, CUT, Segment, Spool
-from services.batch_processor.uploads import Upload, Uploads
+from services.batch_processor.spool import BATCH, CUT, Spool
+from services.batch_processor.uploads import Uploads
 
 GROUP_S: Final = 0.02
 """How long a commit waits for company: the price of one fsync is shared, and an acknowledgement is late by this."""
@@ -27,10 +31,13 @@ PENDING_BYTES: Final = 32 * 1024 * 1024
 SEGMENT_NS: Final = 60 * NS_PER_S
 """A new segment after so much stream time, that the spool of a slow stream is let go too."""
 
+_RETRY_S: Final = 1.0
+"""Between two looks at a disk that refuses what it must take before anything else can go on."""
+
 _KINDS: Final = frozenset(raw_pb2.Kind.values()) - {raw_pb2.KIND_UNSPECIFIED}
 
 _duplicates = telemetry.counter("batch_processor", "duplicates")
-_failures = telemetry.counter("batch_processor", "spool_failures")
+_spool_failures = telemetry.counter("batch_processor", "spool_failures")
 _spool_bytes = telemetry.gauge("batch_processor", "spool_bytes")
 
 
@@ -39,39 +46,39 @@ class Refused(PenstockError):
 
 
 class SpoolFailed(PenstockError):
-    """The disk took nothing (full, or broken): the sender keeps what is not acknowledged and tries again."""
+    """The disk takes nothing (full, or broken): the sender keeps what is not acknowledged and tries again."""
 
 
 class Lane:
     """The stream of one provider. All methods are for one asyncio loop; only disk work happens in threads."""
 
-    def __init__(self, provider: str, settings: Settings, uploads: Uploads) -> None:
-        """Takes up where a killed process left: everything in the spool is chunked again, what is stored is skipped."""
+    def __init__(self, provider: str, settings: Settings, uploads: Uploads, disk: Disk) -> None:
         info = providers.info(provider)
+        folder = Path(settings.spool) / provider
+        self._provider = provider
         self._segment_bytes = settings.segment_bytes
-        self._uploads = uploads
-        self._spool = Spool(Path(settings.spool) / provider)
-        self._outbox = Path(settings.spool) / provider / "outbox"
-        shutil.rmtree(self._outbox, ignore_errors=True)
-        self._outbox.mkdir(parents=True)
-        self._gauge = _spool_bytes.labels(provider)
-        self._stored = self._spool.stored()
-        self._waiting: dict[int, tuple[int, int]] = {}
-        self._boxed = 0
+        self._disk = disk
+        self._spool = Spool(folder)
+        stored = self._spool.stored()
+        self._outbox = Outbox(folder / "outbox", uploads, stored, self._stored_one)
         self._chunker = Chunker(
             info, providers.payloads(provider), settings.instance, round(settings.roll_s * NS_PER_S),
-            settings.object_bytes, self._spool.start(), self._stored,
+            settings.object_bytes, self._spool.start(), stored,
         )  # fmt: skip
-        self._replay()
-        position = self._chunker.position
-        self._accepted = self._durable = (position.epoch, position.sequence)
+        self._accepted = self._durable = (0, 0)
+        self._ready = False
         self._pending: list[PushRequest] = []
         self._pending_bytes = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._failures = 0
+        self._reason = ""
+        self._unreleased = False
         self._committing = asyncio.Lock()
-        self._spool.roll(position)
+
+    async def ready(self) -> None:
+        """Return when what a former process left is chunked again. Raises SpoolFailed where the disk does not let it."""
+        await self._until(lambda: self._ready)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -90,11 +97,7 @@ class Lane:
         if request.epoch < self._accepted[0]:
             raise StaleEpoch(f"epoch is {request.epoch}, {self._accepted[0]} has been seen")
         _check(request.envelopes)
-        failures = self._failures
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._pending_bytes < PENDING_BYTES or self._failures != failures)
-        if self._failures != failures:
-            raise SpoolFailed("the spool's disk takes nothing")
+        await self._until(lambda: self._pending_bytes < PENDING_BYTES)
         # Nothing is awaited from here on: two streams of one epoch must not take the same envelopes twice.
         if request.epoch < self._accepted[0]:
             raise StaleEpoch(f"epoch is {request.epoch}, {self._accepted[0]} has been seen")
@@ -111,24 +114,30 @@ class Lane:
 
     async def advanced(self, epoch: int, beyond: int) -> int:
         """Wait until more than `beyond` of `epoch` is durable; how far. Raises StaleEpoch or SpoolFailed."""
-        failures = self._failures
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: self.durable(epoch) > beyond or self._durable[0] > epoch or self._failures != failures
-            )
-        if self._failures != failures:
-            raise SpoolFailed("the spool's disk takes nothing")
+        await self._until(lambda: self.durable(epoch) > beyond or self._durable[0] > epoch)
         if self._durable[0] > epoch:
             raise StaleEpoch(f"epoch is {epoch}, {self._durable[0]} has been seen")
         return self.durable(epoch)
 
     async def run(self) -> None:
-        """Commit what is offered until cancelled."""
+        """Take up where a former process left, then commit what is offered until cancelled."""
+        async with self._committing:
+            await self._patiently(self._outbox.clear)
+            await self._replay()
+            await self._patiently(lambda: self._spool.roll(self._chunker.position))
+            position = self._chunker.position
+            self._accepted = self._durable = (position.epoch, position.sequence)
+            self._ready = True
+            await self._notify()
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_S if self._unreleased else None):
+                    await self._wake.wait()
             await asyncio.sleep(GROUP_S)
             self._wake.clear()
             await self.commit()
+            async with self._committing:
+                self._release()
 
     async def commit(self) -> None:
         """Make everything pending durable, then chunk it."""
@@ -139,49 +148,47 @@ class Lane:
             end = (batches[-1].epoch, batches[-1].envelopes[-1].sequence)
             records = [(BATCH, request.SerializeToString()) for request in batches]
             try:
+                self._disk.check(sum(len(body) for _, body in records))
                 await asyncio.to_thread(self._spool.append, records, end)
             except OSError as error:
                 await self._fail(error)
+                await self._make_room()
                 return
             self._durable = end
-            async with self._changed:
-                self._changed.notify_all()
+            await self._notify()
             for request in batches:
-                self._box(self._feed(request))
+                await self._box(self._feed(request))
                 await asyncio.sleep(0)
             await self._roll()
-            self._gauge.set(self._spool.size)
+            self._count()
 
     async def finish(self) -> None:
         """The stream ends here for now: commit, then close every open chunk, durably, so that a replay does the same."""
+        if not self._ready:
+            return  # the next start replays it all
         await self.commit()
         async with self._committing:
-            if self._chunker.oldest is None:
-                return
-            try:
-                await asyncio.to_thread(self._spool.append, [(CUT, b"")], self._durable)
-            except OSError as error:
-                # What is open stays open: the next start goes on with it.
-                _spool_failed(error)
-                return
-            self._box(self._chunker.close())
+            await self._cut()
 
     async def settle(self) -> None:
         """Let go of what is stored, and close the spool."""
-        async with self._committing:
-            await self._begin_segment()
-            self._release()
-            self._spool.close()
+        if self._ready:
+            async with self._committing:
+                await self._begin_segment()
+                self._unreleased = True
+                self._release()
+        self._spool.close()
 
-    def _replay(self) -> None:
+    async def _replay(self) -> None:
         for segment, kind, body in self._spool.records():
             if kind == CUT:
-                self._box(self._chunker.close())
+                await self._box(self._chunker.close())
                 continue
             request = PushRequest.FromString(body)
-            self._box(self._feed(request))
             segment.end = (request.epoch, request.envelopes[-1].sequence)
-        self._gauge.set(self._spool.size)
+            await self._box(self._feed(request))
+            await asyncio.sleep(0)
+        self._count()
 
     def _feed(self, request: PushRequest) -> list[Chunk]:
         feed, epoch = self._chunker.feed, request.epoch
@@ -191,57 +198,105 @@ class Lane:
                 closed += chunks
         return closed
 
-    def _box(self, chunks: list[Chunk]) -> None:
-        """Hand closed chunks to the uploads. The files need no fsync: the spool can make them again."""
+    async def _box(self, chunks: Sequence[Chunk]) -> None:
+        """Hand closed chunks to the uploads. What the disk refuses is waited for, so that it cannot fill the memory."""
         for chunk in chunks:
-            self._boxed += 1
-            number, path = self._boxed, self._outbox / str(self._boxed)
-            data, sha256 = chunk.finish()
-            path.write_bytes(data)
-            self._waiting[number] = (chunk.epoch, chunk.first)
-            chunk_id = chunk.id
-            self._uploads.add(
-                Upload(chunk.key, path, sha256, chunk.rows, lambda n=number, i=chunk_id: self._done(n, i))  # type: ignore[misc] # the defaults bind this turn's values
-            )
+            refused = self._outbox.add(chunk)
+            while refused is not None and self._outbox.in_memory:
+                await self._fail(refused)
+                await asyncio.sleep(_RETRY_S)
 
-    def _done(self, number: int, chunk: ChunkId) -> None:
-        del self._waiting[number]
-        self._stored.append(chunk)
-        self._release()
+    async def _cut(self) -> bool:
+        """Close every open chunk, durably; whether there was one."""
+        if self._chunker.oldest is None:
+            return False
+        try:
+            await asyncio.to_thread(self._spool.append, [(CUT, b"")], self._durable)
+        except OSError as error:
+            # What is open stays open: the next start goes on with it.
+            await self._fail(error)
+            return False
+        await self._box(self._chunker.close())
+        return True
+
+    async def _make_room(self) -> None:
+        # Where nothing is on its way to the store, only what is open holds the spool: nothing else would ever free it.
+        if self._outbox.oldest is None and await self._cut():
+            await self._begin_segment()
+
+    def _stored_one(self) -> None:
+        self._unreleased = True
+        self._wake.set()
 
     def _release(self) -> None:
-        oldest = min(self._waiting.values(), default=None)
-        if (still_open := self._chunker.oldest) is not None:
-            oldest = min(oldest, still_open) if oldest is not None else still_open
+        if not self._unreleased:
+            return
+        oldest = min(filter(None, (self._outbox.oldest, self._chunker.oldest)), default=None)
         # What is durable and not yet chunked is after every segment but the newest, which stays.
-        if self._spool.release(oldest, self._stored):
-            self._gauge.set(self._spool.size)
+        try:
+            self._spool.release(oldest, self._outbox.stored)
+        except OSError as error:
+            # Not even the list of what is stored could be written: tried again until it can.
+            self._log(error)
+            return
+        self._unreleased = False
+        self._count()
+
+    def _count(self) -> None:
+        self._disk.used[self._provider] = used = self._spool.size + self._outbox.size
+        _spool_bytes.labels(self._provider).set(used)
 
     async def _roll(self) -> None:
-        newest: Segment = self._spool.segments[-1]
-        position = self._chunker.position
-        if newest.size >= self._segment_bytes or position.watermark - newest.start.watermark >= SEGMENT_NS:
+        newest = self._spool.segments[-1]
+        if (
+            newest.size >= self._segment_bytes
+            or abs(self._chunker.position.watermark - newest.start.watermark) >= SEGMENT_NS
+        ):
             await self._begin_segment()
 
     async def _begin_segment(self) -> None:
         try:
             await asyncio.to_thread(self._spool.roll, self._chunker.position)
+            self._unreleased = True
         except OSError as error:
             # The present segment goes on; the next commit tries again.
-            _spool_failed(error)
+            self._log(error)
 
-    async def _fail(self, error: OSError) -> None:
-        _spool_failed(error)
-        self._pending, self._pending_bytes = [], 0
-        self._accepted = self._durable
-        self._failures += 1
+    async def _patiently(self, step: Callable[[], None]) -> None:
+        """Do what everything else needs, as often as the disk refuses it."""
+        while True:
+            try:
+                step()
+            except OSError as error:
+                await self._fail(error)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        failures = self._failures
+        async with self._changed:
+            await self._changed.wait_for(lambda: condition() or self._failures != failures)
+        if self._failures != failures:
+            raise SpoolFailed(f"the spool takes nothing: {self._reason}")
+
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
+    async def _fail(self, error: OSError) -> None:
+        """End every stream: its sender keeps what is not acknowledged, and declares what it must drop."""
+        self._log(error)
+        self._pending, self._pending_bytes = [], 0
+        self._accepted = self._durable
+        self._failures += 1
+        self._reason = error.strerror or str(error)
+        await self._notify()
 
-def _spool_failed(error: OSError) -> None:
-    _failures.inc()
-    telemetry.logger().error("spool_failed", reason=str(error))
+    def _log(self, error: OSError) -> None:
+        _spool_failures.inc()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        telemetry.logger().error("spool_failed", provider=self._provider, full=full, reason=str(error))
 
 
 def _check(envelopes: object) -> None:

@@ -67,7 +67,12 @@ class Server:
         protovalidate.validate(first)
         if first.instance != self._instance:
             raise Refused(f"instance is {Instance.Name(first.instance)}, this is {Instance.Name(self._instance)}")
-        lane, provider, epoch = self._lane(first.provider), first.provider, first.epoch
+        provider, epoch = first.provider, first.epoch
+        try:
+            lane = self._lane(provider)
+        except OSError as error:
+            raise SpoolFailed(f"no spool for {provider}: {error.strerror}") from None
+        await lane.ready()
         known = lane.durable(epoch)
         last = _last(first)
         await lane.offer(first)

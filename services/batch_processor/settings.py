@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
     roll_s: float = 60.0
     object_bytes: int = 32 * 1024 * 1024
     segment_bytes: int = 16 * 1024 * 1024
+    spool_bytes: int = 20 * 1024**3
     uploads: int = 4
     drain_s: float = 5.0
     metrics_port: int = 0
@@ -45,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
             raise ConfigError(f"--instance is {self.instance!r}, expected {' or '.join(INSTANCES)}")
         if not 0.001 <= self.roll_s <= 86400:
             raise ConfigError(f"--roll-s is {self.roll_s!r}, expected 0.001 to 86400 seconds")
-        for name in ("object_bytes", "segment_bytes", "uploads"):
+        for name in ("object_bytes", "segment_bytes", "spool_bytes", "uploads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)!r}, expected at least 1")
         listener.check(self.listen, is_authenticated=bool(self.tls().check().cert))

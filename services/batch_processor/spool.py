@@ -97,7 +97,7 @@ class Spool:
         record = _record(_POSITION, msgspec.json.encode(position))
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
-            os.write(file, record)
+            _write_all(file, record)
             os.fsync(file)
             _sync(self.folder)
         except OSError:
@@ -114,9 +114,7 @@ class Spool:
         segment = self.segments[-1]
         data = b"".join(_record(kind, body) for kind, body in records)
         try:
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
+            _write_all(self._file, data)
             os.fsync(self._file)
         except OSError:
             os.ftruncate(self._file, segment.size)
@@ -197,6 +195,12 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:
             return
         yield data[start : start + 1], data[start + 1 : end], end
         offset = end
+
+
+def _write_all(file: int, data: bytes) -> None:
+    # A disk with less room than asked for takes what fits, and says so with the next call only.
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def _sync(folder: Path) -> None:

@@ -21,33 +21,13 @@ from penstock.objectstore_raw import rows
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope, PushRequest
 from penstock.raw.v1.service import OPTIONS, push
+from tests.batch_processor_stream import envelopes
 from tests.conftest import free_port
 from tests.unit.test_objectstore import aws as aws
 from tests.unit.test_objectstore import endpoint as endpoint
 
-S = 1_000_000_000
-START = 1_786_276_800 * S
-
 GONE = (grpc.aio.AioRpcError, grpc.aio.BaseError)
 """What a call raises whose peer was killed: the second when that happened in the middle of a write."""
-
-
-def envelopes(count: int) -> list[Envelope]:
-    """A made-up session: about 60 messages per second of stream time, in a few channels, with markers and heartbeats."""
-    random_ = random.Random(count)
-    made, now = [], START
-    for sequence in range(1, count + 1):
-        now += random_.randrange(0, S // 30)
-        channel = random_.choice(["trades.BTC-PERPETUAL.raw", "book.BTC-PERPETUAL.raw", "rest/get_instruments/BTC"])
-        kind = raw_pb2.KIND_HEARTBEAT if sequence % 60 == 0 else raw_pb2.KIND_FRAME
-        if sequence == 1 or sequence % 997 == 0:
-            kind = raw_pb2.KIND_CONNECTED if sequence == 1 else raw_pb2.KIND_DISCONNECTED
-        body = b'{"params":{"channel":"%s","data":{"timestamp":%d,"change_id":%d,"pad":"%s"}}}' % (
-            channel.encode(), (now - random_.randrange(S)) // 10**6, sequence, b"x" * random_.randrange(300),
-        )  # fmt: skip
-        body = body if kind == raw_pb2.KIND_FRAME else b'{"reason":"made up"}'
-        made.append(Envelope(sequence=sequence, ts_recv=now, connection=1, channel=channel, kind=kind, payload=body))
-    return made
 
 
 class Processor:
@@ -105,6 +85,7 @@ class Acked:
     """What a session manager knows to be durable: it has let go of it and could not send it again."""
 
     sequence = 0
+    sent = 0
 
 
 async def send(
@@ -126,6 +107,7 @@ async def send(
         try:
             for start in range(0, len(todo), batch):
                 await call.write(PushRequest(**fields, envelopes=todo[start : start + batch]))
+                held.sent = max(held.sent, todo[start].sequence)
                 await asyncio.sleep(pause_s)
             await call.done_writing()
         except (asyncio.InvalidStateError, *GONE):
@@ -163,7 +145,11 @@ async def test_killed_ten_times_the_objects_are_those_of_a_quiet_run(tmp_path: P
             sending = asyncio.create_task(
                 send(processor.port, stream[: 600 * (turn + 1)], batch=7, pause_s=0.002, held=held)
             )
-            await asyncio.sleep(random_.uniform(0.0, 0.35))
+            # By what was sent, not by the clock: a busy machine would be killed before it had done anything.
+            until = random_.randrange(600 * turn, 600 * (turn + 1))
+            while held.sent < until and not sending.done():  # noqa: ASYNC110 # the event is what kills
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(random_.uniform(0.0, 0.05))
             await processor.kill()
             with suppress(*GONE):
                 await sending
@@ -269,7 +255,9 @@ async def test_s3_down_delays_nobody_and_loses_nothing(tmp_path: Path, aws: None
             assert await send(processor.port, stream) == 1500
             assert await processor.stop() == 0
             assert processor.metrics["penstock_stored_objects_total"] == 0
-            assert processor.metrics["penstock_upload_failures_total"] > 0
+            assert processor.metrics['penstock_upload_failures_total{kind="connection"}'] > 0
+            assert processor.metrics["penstock_uploads_waiting"] > 0
+            assert processor.metrics["penstock_upload_lag_seconds"] > 0
     finally:
         os.environ["AWS_ENDPOINT_URL"] = real
     async with running(tmp_path, store) as processor:

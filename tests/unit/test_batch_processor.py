@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import resource
+import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -159,6 +162,52 @@ def test_a_clock_put_right_lets_time_start_anew() -> None:
     assert [c.first for c in run.feed(1, frame(3, NOON + 13 * S, b"%d" % (NOON + 13 * S)))] == [2]
 
 
+def test_a_clock_put_right_where_no_venue_tells_the_time() -> None:
+    """Without any venue time, heartbeats say it: half a minute of them, and chunks close again."""
+    run = chunker()
+    run.feed(1, frame(1, NOON + 3600 * S, b"x"))
+    closed = [chunk for n in range(2, 100) for chunk in run.feed(1, heartbeat(n, NOON + n * S))]
+    assert [chunk.first for chunk in closed] == [1]
+    assert run.position.watermark <= NOON + 100 * S
+
+
+TEN_YEARS = 3652 * 86_400 * S
+
+
+@pytest.mark.parametrize("step", [3600 * S, -3600 * S, TEN_YEARS, -TEN_YEARS])
+@pytest.mark.parametrize("kind", [raw_pb2.KIND_HEARTBEAT, raw_pb2.KIND_FRAME])
+def test_a_receivers_clock_that_is_set_misfiles_nothing(step: int, kind: int) -> None:
+    """Venue time goes on where the receiver's jumps: the same partitions and as many objects as without the jump, also
+    where a heartbeat or a frame without time comes first; what has no venue time follows once the venue was heard."""
+    keys = []
+    for jump in (0, step):
+        run, made = chunker(), []
+        for n in range(1, 400):
+            true = NOON + n * S // 4
+            wrong = true + (jump if 100 <= n < 300 else 0)
+            if n % 10:
+                made += run.feed(1, frame(n, wrong, b"%d" % (true - S // 10), "book.A" if n % 3 else "trades.A"))
+            else:
+                made += run.feed(1, frame(n, wrong, b"none", "control", kind))
+        keys.append([key for key in objects(made + run.close()) if "/schema=SYSTEM/" not in key])
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("step", [3600 * S, -3600 * S, TEN_YEARS, -TEN_YEARS])
+def test_a_receiver_that_starts_with_a_wrong_clock_misfiles_nothing(step: int) -> None:
+    """The venue is believed against a clock that is wrong from the first envelope on, and chunks close as they should."""
+    run, made = chunker(), []
+    for n in range(1, 400):
+        true = NOON + n * S // 4
+        body = b"%d" % true if n > 3 else b"none"
+        made += run.feed(1, frame(n, true + step, body, "trades.A" if n > 3 else "control"))
+    made += run.close()
+    filed = [key for key in objects(made) if "/schema=TRADES/" in key]
+    assert len(filed) == 10
+    assert all("/year=2026/month=08/day=09/" in key for key in filed)
+    assert abs(run.position.watermark - (NOON + 100 * S)) < 3 * S
+
+
 def test_rows_go_to_the_day_of_their_own_time() -> None:
     """A trade of 23:59:59.9 received after midnight is in the day it happened in."""
     midnight = NOON + 12 * 3600 * S
@@ -173,8 +222,9 @@ def test_an_idle_channel_closes_by_heartbeats() -> None:
     """Stream time goes on when a venue is silent, by as much as the receiver's clock did."""
     run = chunker()
     run.feed(1, frame(1, NOON + S, b"%d" % NOON))
-    assert run.feed(1, heartbeat(2, NOON + 13 * S - 1)) == []
-    assert len(run.feed(1, heartbeat(3, NOON + 13 * S))) == 1
+    assert [run.feed(1, heartbeat(n, NOON + n * S)) for n in range(2, 13)] == [[]] * 11
+    assert run.feed(1, heartbeat(13, NOON + 13 * S - 1)) == []
+    assert len(run.feed(1, heartbeat(14, NOON + 13 * S))) == 1
 
 
 def test_late_rows_share_an_object() -> None:
@@ -206,55 +256,76 @@ def read(folder: Path) -> list[tuple[bytes, bytes]]:
     return [(kind, body) for _, kind, body in spool.records()]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.data())
-def test_a_torn_tail_costs_only_what_was_not_acknowledged(tmp_path_factory, bodies, data) -> None:
-    """Cut or overwritten anywhere in its last record, the spool gives back every record before it."""
-    folder = tmp_path_factory.mktemp("spool")
-    spool = Spool(folder)
+def test_a_torn_tail_costs_only_what_was_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut, filled with zeros, with what was on the disk before, or with one bit wrong, at every byte of its last record:
+    the spool gives back every record before it, cuts durably, and takes further records."""
+    monkeypatch.setattr("services.batch_processor.spool.os.fsync", lambda _file: None)
+    spool = Spool(tmp_path / "whole")
     spool.start()
     spool.roll(Position())
+    bodies = [b"one", b"", b"three" * 9 + b"."]
     for n, body in enumerate(bodies):
         before = spool.segments[-1].size
         spool.append([(BATCH, body)], (1, n + 1))
     spool.close()
-    path, size = spool.segments[-1].path, spool.segments[-1].size
-    at = data.draw(st.integers(before, size - 1))
-    if data.draw(st.booleans()):
-        os.truncate(path, at)
-        if data.draw(st.booleans()):
-            os.truncate(path, size + 100)  # as file systems do: the size was written, the bytes were not
-    else:
-        with path.open("r+b") as file:
-            file.seek(at)
-            byte = file.read(1)[0]
-            file.seek(at)
-            file.write(bytes([byte ^ data.draw(st.integers(1, 255))]))
+    whole = spool.segments[-1].path.read_bytes()
     expected = [(BATCH, body) for body in bodies[:-1]]
-    assert read(folder) == expected
-    assert read(folder) == expected, "the cut was not durable"
+    for at in range(before, len(whole)):
+        rest = len(whole) - at
+        for kind, tail in (
+            ("cut", b""), ("zeros", bytes(rest + 100)), ("old", os.urandom(rest + 7)),
+            ("bit", bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]),
+        ):  # fmt: skip
+            folder = tmp_path / f"{kind}{at}"
+            folder.mkdir()
+            (folder / spool.segments[-1].path.name).write_bytes(whole[:at] + tail)
+            torn = Spool(folder)
+            torn.start()
+            assert [(kind, body) for _, kind, body in torn.records()] == expected, (kind, at)
+            torn.roll(Position())
+            torn.append([(BATCH, b"next")], (1, 3))
+            torn.close()
+            assert read(folder) == [*expected, (BATCH, b"next")], (kind, at)
 
 
-def test_a_full_disk_takes_back_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files, which then fill up as a disk does: a write takes what fits, the next one fails."""
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size if size >= 0 else soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, former)
+
+
+def test_a_full_disk_takes_back_what_it_began(tmp_path: Path, file_limit: Callable[[int], None]) -> None:
     """A record that did not fit leaves no trace, and the next one that fits follows the last good one."""
     spool = Spool(tmp_path)
     spool.start()
     spool.roll(Position())
     spool.append([(BATCH, b"one")], (1, 1))
-    import resource
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (spool.segments[-1].size + 50, hard))
-        with pytest.raises(OSError, match="large"):
-            spool.append([(BATCH, b"x" * 1000)], (1, 2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    file_limit(spool.segments[-1].size + 50)
+    with pytest.raises(OSError, match="large"):
+        spool.append([(BATCH, b"x" * 1000)], (1, 2))
+    file_limit(-1)
     spool.append([(BATCH, b"two"), (CUT, b"")], (1, 2))
     spool.close()
     assert read(tmp_path) == [(BATCH, b"one"), (BATCH, b"two"), (CUT, b"")]
+
+
+def test_a_segment_that_does_not_begin_whole_does_not_begin(tmp_path: Path, file_limit: Callable[[int], None]) -> None:
+    """Room for half of its first record: the segment before goes on. What came into a headless one would be lost."""
+    spool = Spool(tmp_path)
+    spool.start()
+    spool.roll(Position())
+    spool.append([(BATCH, b"one")], (1, 1))
+    file_limit(20)
+    with pytest.raises(OSError, match="large"):
+        spool.roll(Position(1, 1))
+    file_limit(-1)
+    spool.append([(BATCH, b"two")], (1, 2))
+    spool.close()
+    assert read(tmp_path) == [(BATCH, b"one"), (BATCH, b"two")]
 
 
 def test_segments_go_only_when_all_in_them_is_stored(tmp_path: Path) -> None:
