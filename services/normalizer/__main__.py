@@ -10,6 +10,7 @@ from typing import Final
 import providers
 from penstock import config, telemetry
 from penstock.errors import Terminal
+from penstock.tracing import tracer
 from services.normalizer.config import NormalizerConfig
 from services.normalizer.service import Service
 
@@ -30,7 +31,10 @@ def main(argv: Sequence[str]) -> int:
 async def _run(settings: NormalizerConfig) -> None:
     info = providers.info(settings.provider)
     provider = info.name
-    service = Service(settings, info, providers.normalizer_class(provider)(info), providers.vocabulary(provider))
+    traced = tracer("normalizer", provider, settings.instance, settings.trace_every)
+    service = Service(
+        settings, info, providers.normalizer_class(provider)(info), providers.vocabulary(provider), traced
+    )
     telemetry.REGISTRY.register(service.counts)
     telemetry.serve(settings.metrics_port, service.health.signs)
     reporter = telemetry.Reporter(settings.stats_s, settings.emf_s)
@@ -43,6 +47,8 @@ async def _run(settings: NormalizerConfig) -> None:
         reporting.cancel()
     service.observe()
     reporter.finish()
+    if traced is not None:
+        traced.close()
 
 
 def _first_terminal(error: BaseException) -> BaseException:

@@ -22,6 +22,7 @@ class NormalizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `quarantine_dir`: made when the first payload is refused; `quarantine_bytes` bounds what is kept there per process.
     `metrics_port`: /metrics, /healthz and /readyz on loopback; 0 for none. `stats_s`: seconds between two `stats` lines,
     `emf_s`: between two sets of embedded metrics for CloudWatch; 0 for none.
+    `trace_every`: trace one envelope in so many to OTEL_EXPORTER_OTLP_ENDPOINT, 0 for none; as the session manager's.
     """
 
     provider: str
@@ -33,6 +34,7 @@ class NormalizerConfig(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int = 0
     stats_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    trace_every: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def nodes(self) -> tuple[Node, ...]:
         """The Redis nodes to publish to. Raises ConfigError, without the URL because it may hold a password."""

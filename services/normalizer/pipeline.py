@@ -23,6 +23,7 @@ from penstock.raw.v1.raw_pb2 import (
     Kind,
     PushRequest,
 )
+from penstock.tracing import Tracer
 from services.normalizer.accounting import BUG, Accounting
 from services.normalizer.counts import Counts
 from services.normalizer.drift import DriftWatch
@@ -34,6 +35,7 @@ from services.normalizer.routes import Route, Routes
 from services.normalizer.sequence import Continuity
 from services.normalizer.snapshots import Rounds
 from services.normalizer.state import State, is_snapshot
+from services.normalizer.traces import Traces
 
 _FLUSH_MESSAGES: Final = 256
 """Messages after which a long batch is written, so that its first does not wait for its last."""
@@ -66,7 +68,7 @@ class Pipeline:
 
     def __init__(
         self, info: ProviderInfo, instance: str, normalizer: Normalizer, counts: Counts, quarantine: Quarantine,
-        state: State, nodes: tuple[Node, ...], drift: DriftWatch, run: int,
+        state: State, nodes: tuple[Node, ...], drift: DriftWatch, run: int, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.publisher = Publisher(nodes, counts, self._connected)
         self._normalizer = normalizer
@@ -87,6 +89,7 @@ class Pipeline:
         self._stamps: list[int] = []
         self._ts_recv = 0
         self._rounds = Rounds(normalizer)
+        self._traces = Traces(tracer) if tracer is not None else None
         self._log: Any = telemetry.logger()
 
     @property
@@ -116,6 +119,9 @@ class Pipeline:
         """Consume a batch of the present epoch and write its messages. Raises BadEnvelope; what came before it is done."""
         continuity = self._continuity
         newest: Sequence[Output] = ()
+        normalize, traces = self._accounting.normalize, self._traces
+        # Never equal to a sequence where nothing is to be traced.
+        sampled = traces.tracer.next(batch.envelopes[0].sequence) if traces is not None and batch.envelopes else -1
         try:
             for index, envelope in enumerate(batch.envelopes):
                 sequence, ts_recv, kind, channel = envelope.sequence, envelope.ts_recv, envelope.kind, envelope.channel
@@ -126,7 +132,11 @@ class Pipeline:
                 elif not self._irregular(envelope):
                     continue
                 self._ts_recv = ts_recv
-                outputs = self._accounting.normalize(envelope, kind, channel)
+                if sequence != sampled or traces is None:
+                    outputs = normalize(envelope, kind, channel)
+                else:
+                    outputs = traces.normalize(normalize, envelope, kind, channel)
+                    sampled = traces.tracer.next(sequence + 1)
                 if outputs:
                     self._emit(outputs, envelope, channel, ts_recv)
                 if kind == KIND_FRAME:
@@ -138,6 +148,8 @@ class Pipeline:
                     self._heartbeat(envelope)
         finally:
             self._flush()
+            if traces is not None:
+                traces.published(self._epoch)
         if newest:
             self._on_its_way(newest[-1], ts_recv)
 

@@ -14,6 +14,7 @@ from penstock.drift import Vocabulary
 from penstock.normalizing import Normalizer
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.service import OPTIONS, add_push
+from penstock.tracing import Tracer
 from services.normalizer.config import NormalizerConfig
 from services.normalizer.counts import Counts
 from services.normalizer.drift import DriftWatch
@@ -33,7 +34,12 @@ class Service:
     """One normalizer. `run` serves until `stop` is called."""
 
     def __init__(
-        self, config: NormalizerConfig, info: ProviderInfo, normalizer: Normalizer, vocabulary: Vocabulary | None = None
+        self,
+        config: NormalizerConfig,
+        info: ProviderInfo,
+        normalizer: Normalizer,
+        vocabulary: Vocabulary | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.counts = Counts()
         self.health = Health()
@@ -47,7 +53,7 @@ class Service:
         self._state = State(config.instance, info.segment)
         self._pipeline = Pipeline(
             info, config.instance, normalizer, self.counts, self._quarantine, self._state, self._nodes,
-            DriftWatch(vocabulary, self.counts), run=clock.time_ns(),
+            DriftWatch(vocabulary, self.counts), run=clock.time_ns(), tracer=tracer,
         )  # fmt: skip
         self._ingest = Ingest(info.name, config.instance, self._pipeline, self.health)
         self._log: Any = telemetry.logger()

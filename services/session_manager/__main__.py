@@ -16,6 +16,7 @@ from penstock.mtls import Files
 from penstock.payloads import channels_on, redactor
 from penstock.provider import Endpoints
 from penstock.session import Credentials
+from penstock.tracing import tracer
 from services.session_manager.config import Config
 from services.session_manager.lease import FileLease
 from services.session_manager.service import Service, Setup
@@ -63,11 +64,16 @@ def main(argv: Sequence[str]) -> int:
             signs=shown,
             stats_s=settings.stats_s,
             emf_s=settings.emf_s,
+            tracer=tracer("session_manager", info.name, settings.instance, settings.trace_every),
             lease=lease,
             batch_credentials=Files(settings.tls_cert, settings.tls_key, settings.tls_ca).check().channel(),
             authenticated=secrets is not None,
         )
-        asyncio.run(serve(setup))
+        try:
+            asyncio.run(serve(setup))
+        finally:
+            if setup.tracer is not None:
+                setup.tracer.close()
     return 0
 
 

@@ -31,6 +31,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     state-dir: lease, epoch and request budget; shared by all session managers of a host (one egress address).
     metrics-port: /metrics, /healthz and /readyz on loopback, 0 for none. stats-s: seconds between two `stats` lines,
     emf-s: between two sets of embedded metrics for CloudWatch, 0 for none.
+    trace-every: trace one envelope in so many to OTEL_EXPORTER_OTLP_ENDPOINT, 0 for none; the normalizer wants the same.
     definitions-s: seconds between two fetches of all definitions, 0 for the provider's own.
     lease: dynamodb://<table> keeps owners on other hosts out as well; lease-ttl-s: how long a silent owner is waited for,
     and after which one that cannot renew stops.
@@ -54,6 +55,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     stats_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    trace_every: Annotated[int, msgspec.Meta(ge=0)] = 0
     definitions_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     hot_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 64_000_000
     hot_age_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0

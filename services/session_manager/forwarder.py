@@ -13,10 +13,11 @@ from typing import Any, Final, NamedTuple
 import grpc
 import grpc.aio
 
-from penstock import telemetry
+from penstock import clock, telemetry
 from penstock.errors import ConnectionLost, StaleEpoch
 from penstock.raw.v1 import service
-from penstock.raw.v1.raw_pb2 import Instance, PushRequest
+from penstock.raw.v1.raw_pb2 import Envelope, Instance, Kind, PushRequest
+from penstock.tracing import RECEIVE, Tracer
 from services.session_manager import metrics
 from services.session_manager.backoff import Backoff
 from services.session_manager.queue import Queue
@@ -65,6 +66,7 @@ class Forwarder:
         connected: Callable[[bool], None],
         check: Callable[[], None],
         credentials: Any = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._target = target
         self._queue = queue
@@ -73,6 +75,7 @@ class Forwarder:
         self._connected = connected
         self._check = check
         self._credentials = credentials
+        self._tracer = tracer
         self._draining = False
         self._streams = 0
         self._told = False
@@ -162,6 +165,15 @@ class Forwarder:
             self._check()
             provider, instance, epoch = self._identity
             await call.write(PushRequest(provider=provider, instance=instance, epoch=epoch, envelopes=batch))
+            if self._tracer is not None and self._tracer.next(batch[0].sequence) <= batch[-1].sequence:
+                self._trace(self._tracer, batch, clock.time_ns())
+
+    def _trace(self, tracer: Tracer, batch: Sequence[Envelope], now_ns: int) -> None:
+        """The spans of the sampled envelopes of a batch that was written now. Markers bear numbers of what was lost."""
+        for envelope in batch:
+            sequence = envelope.sequence
+            if sequence % tracer.every == 0 and envelope.kind != Kind.KIND_DROPPED:
+                tracer.span(RECEIVE, self._identity.epoch, sequence, envelope.ts_recv, now_ns, envelope.channel)
 
     async def _read(self, call: Any, answered: asyncio.Event) -> None:
         while (response := await call.read()) is not grpc.aio.EOF:

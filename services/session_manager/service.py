@@ -20,6 +20,7 @@ from penstock.payloads import REST
 from penstock.provider import ProviderInfo
 from penstock.raw.v1.raw_pb2 import Instance, Kind
 from penstock.session import Session
+from penstock.tracing import Tracer
 from services.session_manager.budget import Budget
 from services.session_manager.connection import Connection
 from services.session_manager.definitions import Definitions
@@ -59,6 +60,7 @@ class Setup:
     signs: Signs = field(default_factory=signs)
     stats_s: float = 1.0
     emf_s: float = 0.0
+    tracer: Tracer | None = None
     lease: Lease | None = None
     authenticated: bool = False
     batch_credentials: Any = None
@@ -83,7 +85,9 @@ class Service:
         setup = self._setup
         identity = Identity(setup.info.name, _INSTANCES[setup.instance], setup.epoch)
         check = setup.lease.check if setup.lease else _unleased
-        hot = Forwarder(setup.normalizer, self.hot, identity, self.resync, self._normalizer_connected, check)
+        hot = Forwarder(
+            setup.normalizer, self.hot, identity, self.resync, self._normalizer_connected, check, tracer=setup.tracer
+        )
         cold = Forwarder(
             setup.batch_processor, self.cold, identity, self.resync, lambda _again: None, check, setup.batch_credentials
         )
