@@ -17,15 +17,15 @@ def main(argv: Sequence[str]) -> int:
     """Coalesce one day of each provider."""
     settings = config.load(Settings, argv).check()
     telemetry.configure("post_processor", day=settings.day.isoformat())
-    source, target = open_store(settings.source), open_store(settings.target, writable=True)
-    present = tuple(name.lower() for name in provider_names(source))
+    open_store(settings.target, writable=True)
+    present = tuple(name.lower() for name in provider_names(open_store(settings.source)))
     if not present:
         raise ConfigError(f"--source is {settings.source!r}, expected what batch processors stored: it holds nothing")
     reporter = telemetry.Reporter(stats_s=0, emf_s=settings.emf_s)
     try:
         for name in settings.providers or present:
             with outcome.observed(name):
-                if ProviderDay.of(settings, source, target, name).run() is not None:
+                if ProviderDay(settings, name).run() is not None:
                     outcome.done(name)
     finally:
         reporter.finish()

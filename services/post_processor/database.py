@@ -1,16 +1,24 @@
-"""A DuckDB file in the run's folder: sorts and joins there spill to disk, so no day is too large for the memory."""
+"""DuckDB in the run's folder: sorts and joins there spill to disk, so no day is too large for the memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import batched
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-_BATCH_ROWS: Final = 16384
+from penstock.objectstore_raw import Row
+from penstock.payloads import Payloads
+from services.post_processor import plan
+from services.post_processor.lanes import Connection, Hour, Kept, kept, keyed
+
+_BATCH_ROWS: Final = 8192
+_BATCH_BYTES: Final = 8 << 20
+
+_TYPES: Final = {pa.int64(): "BIGINT", pa.string(): "VARCHAR", pa.binary(): "BLOB"}
 
 
 def connect(folder: Path, memory_mb: int) -> Any:
@@ -24,11 +32,16 @@ def connect(folder: Path, memory_mb: int) -> Any:
     return database
 
 
+def create(database: Any, table: str, schema: pa.Schema) -> None:
+    """An empty table of that layout, in place of one that is there."""
+    columns = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in schema)
+    database.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
+
+
 def fill(database: Any, table: str, schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> None:
-    """Append rows (tuples in the schema's order) to a table of that layout."""
-    for batch in batched(rows, _BATCH_ROWS):
-        columns = [pa.array(column, field.type) for column, field in zip(zip(*batch, strict=True), schema, strict=True)]
-        database.register("arriving", pa.table(columns, schema=schema))
+    """Append rows (tuples in the schema's order, the payload last) to a table of that layout."""
+    for batch in tables(schema, rows):
+        database.register("arriving", batch)
         database.execute(f"INSERT INTO {table} SELECT * FROM arriving")  # noqa: S608 # table is a word of this package
         database.unregister("arriving")
 
@@ -40,3 +53,63 @@ def read(database: Any, sql: str) -> Iterator[tuple[Any, ...]]:
     while rows := cursor.fetchmany(_BATCH_ROWS):
         yield from rows
     cursor.close()
+
+
+def tables(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> Iterator[Any]:
+    """Rows whose last column is a payload as Arrow tables, bounded in rows and in bytes."""
+    for batch in _batches(rows):
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*batch, strict=True), schema, strict=True)]
+        yield pa.table(columns, schema=schema)
+
+
+def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    batch, size = [], 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[-1])
+        if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class MergedChannel:
+    """One channel of a day, merged in the database; the next one replaces it. See `lanes.keyed` for `payloads`."""
+
+    def __init__(self, database: Any, payloads: Payloads | None, channel: str, rows: Iterable[tuple[int, Row]]) -> None:
+        self._database = database
+        create(database, "arrived", plan.ARRIVED)
+        fill(database, "arrived", plan.ARRIVED, keyed(payloads, 0, channel, rows))
+        database.execute(f"CREATE OR REPLACE TABLE matched AS {plan.MATCHED}")
+
+    def rows(self) -> Iterator[Kept]:
+        """The merged rows, in an order that is a function of what was received alone."""
+        for row in read(self._database, plan.ordered(plan.KEPT, plan.ORDER)):
+            yield kept(row)
+
+    def hours(self) -> list[Hour]:
+        """What each hour's messages came from."""
+        return [Hour.of(*row[1:]) for row in read(self._database, plan.HOURS)]
+
+    def connections(self) -> list[Connection]:
+        """Where the rows came in."""
+        return [Connection(*row[1:]) for row in read(self._database, plan.CONNECTIONS)]
+
+
+class FrameFile:
+    """Frames on their way from one step to the next: a Parquet file in the run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, plan.FRAMES, compression="lz4", write_statistics=False)
+
+    def add(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Append rows of plan.FRAMES."""
+        for table in tables(plan.FRAMES, rows):
+            self._writer.write_table(table)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()

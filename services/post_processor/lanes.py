@@ -1,70 +1,22 @@
-"""Two lanes of one channel become one, with the highest multiplicity any connection saw, never a set union.
+"""What is known of a row before it is merged, and what the merge says of a channel.
 
 The same message is known by (venue time, content), as the provider's `merge_key` says. Where one connection brought it
 twice it happened twice; that four connections brought it once each is one message. So a message has as many copies as
-the connection that saw it most often, and merging again, or in the other order, changes nothing.
+the connection that saw it most often, and merging again, or in the other order, changes nothing (see `plan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-import pyarrow as pa
-
+from penstock.errors import Terminal
 from penstock.objectstore_raw import Row, payload_time
 from penstock.payloads import MergeKey, Payloads
-from services.post_processor.database import fill, read
 
-_LAYOUT: Final = pa.schema(
-    [
-        ("lane", pa.uint8()), ("epoch", pa.uint64()), ("connection", pa.uint32()), ("sequence", pa.uint64()),
-        ("ts_recv", pa.uint64()), ("ts_event", pa.uint64()), ("venue_sequence", pa.uint64()), ("identity", pa.binary()),
-        ("payload", pa.binary()),
-    ]
-)  # fmt: skip
-
-_CREATE: Final = """
-CREATE OR REPLACE TABLE arrived (
-    lane UTINYINT, epoch UBIGINT, connection UINTEGER, sequence UBIGINT, ts_recv UBIGINT, ts_event UBIGINT,
-    venue_sequence UBIGINT, identity BLOB, payload BLOB)
-"""
-
-# 1. A row that is in two objects is one row.  2. Number a message's copies within each connection.  3. Of the copies with
-# one number, keep PRIMARY's.
-_MATCH: Final = """
-CREATE OR REPLACE TABLE matched AS
-WITH once AS (
-    SELECT rowid AS id, * EXCLUDE (payload), CASE WHEN ts_event > 0 THEN ts_event ELSE ts_recv END AS stamp FROM arrived
-    QUALIFY row_number() OVER (PARTITION BY lane, epoch, sequence, identity ORDER BY ts_recv, connection, rowid) = 1
-), counted AS (
-    SELECT *, row_number() OVER (
-        PARTITION BY ts_event, identity, lane, epoch, connection ORDER BY sequence, ts_recv, id) AS copy
-    FROM once
-)
-SELECT *, bool_or(lane = 0) OVER same AS in_primary, bool_or(lane = 1) OVER same AS in_replica,
-    row_number() OVER (same ORDER BY lane, epoch, connection, sequence, ts_recv) = 1 AS kept
-FROM counted WINDOW same AS (PARTITION BY ts_event, identity, copy)
-"""
-
-_KEPT: Final = """
-SELECT m.stamp, m.venue_sequence, m.ts_recv, m.lane, m.epoch, m.connection, m.sequence, a.payload
-FROM matched m JOIN arrived a ON m.id = a.rowid WHERE m.kept
-ORDER BY m.stamp, m.venue_sequence, m.ts_recv, m.lane, m.epoch, m.connection, m.sequence, a.payload
-"""
-
-_HOURS: Final = """
-SELECT (stamp // 3600000000000) % 24 AS hour,
-    count(*) FILTER (lane = 0), count(*) FILTER (lane = 1), count(*) FILTER (kept),
-    count(*) FILTER (kept AND in_primary AND in_replica), count(*) FILTER (kept AND NOT in_replica),
-    count(*) FILTER (kept AND NOT in_primary)
-FROM matched GROUP BY hour ORDER BY hour
-"""
-
-_CONNECTIONS: Final = """
-SELECT lane, epoch, connection, min(ts_recv), max(ts_recv) FROM arrived GROUP BY ALL ORDER BY ALL
-"""
+_HOUR_NS: Final = 3_600_000_000_000
+_LIMIT: Final = 2**63
 
 
 class Kept(NamedTuple):
@@ -79,6 +31,16 @@ class Kept(NamedTuple):
     sequence: int
     payload: bytes
 
+    @property
+    def row(self) -> Row:
+        """What was received, without where from."""
+        return Row(self.ts_recv, self.epoch, self.connection, self.sequence, self.payload)
+
+
+def kept(row: Sequence[Any]) -> Kept:
+    """From a row of plan.KEPT."""
+    return Kept._make((*row[1:8], row[9]))
+
 
 class Hour(NamedTuple):
     """Messages of one hour: seen by each lane, in the merged channel, and there from both, from PRIMARY or from REPLICA
@@ -92,6 +54,11 @@ class Hour(NamedTuple):
     primary_only: int
     replica_only: int
 
+    @classmethod
+    def of(cls, starts: int, *counts: Any) -> Hour:
+        """From a row of plan.HOURS, without its channel."""
+        return cls(starts // _HOUR_NS % 24, *(int(count) for count in counts))
+
 
 class Connection(NamedTuple):
     """First and last receive time of this channel's rows on one connection."""
@@ -103,45 +70,30 @@ class Connection(NamedTuple):
     last: int
 
 
-class MergedChannel:
-    """One channel of a day, merged in the database; the next one replaces it.
+def keyed(
+    payloads: Payloads | None, number: int, channel: str, rows: Iterable[tuple[int, Row]], first_id: int = 0
+) -> Iterator[tuple[object, ...]]:
+    """(lane, row) pairs as rows of plan.ARRIVED; `number` stands for the channel, ids count from `first_id`.
 
     Without `payloads` no row is a copy of another lane's: so it is with what a session manager observed of itself.
+    Raises Terminal for a counter that no session manager reaches.
     """
-
-    def __init__(self, database: Any, payloads: Payloads | None, channel: str, rows: Iterable[tuple[int, Row]]) -> None:
-        self._database = database
-        database.execute(_CREATE)
-        fill(database, "arrived", _LAYOUT, _keyed(payloads, channel, rows))
-        database.execute(_MATCH)
-
-    def rows(self) -> Iterator[Kept]:
-        """The merged rows, in an order that is a function of what was received alone."""
-        yield from (Kept(*row) for row in read(self._database, _KEPT))
-
-    def hours(self) -> list[Hour]:
-        """What each hour's messages came from."""
-        return [Hour(*(int(value) for value in row)) for row in read(self._database, _HOURS)]
-
-    def connections(self) -> list[Connection]:
-        """Where the rows came in."""
-        return [Connection(*row) for row in read(self._database, _CONNECTIONS)]
-
-
-def _keyed(
-    payloads: Payloads | None, channel: str, rows: Iterable[tuple[int, Row]]
-) -> Iterator[tuple[int, int, int, int, int, int, int, bytes, bytes]]:
-    for lane, (ts_recv, epoch, connection, sequence, payload) in rows:
+    for row_id, (lane, (ts_recv, epoch, connection, sequence, payload)) in enumerate(rows, first_id):
         if payloads is None:
             key = MergeKey(0, 0, b"%d %d %b" % (lane, epoch, payload))
         else:
             key = payloads.merge_key(channel, payload)
         ts_event, venue_sequence, identity = key
-        if payload_time(ts_event, ts_recv) != ts_event:
+        stamp = payload_time(ts_event, ts_recv)
+        if stamp != ts_event:
             ts_event = 0
         if len(identity) > 32:
             identity = blake2b(identity, digest_size=32).digest()
+        if max(ts_recv, epoch, sequence) >= _LIMIT:
+            raise Terminal(
+                f"{channel}: a row has ts_recv {ts_recv}, epoch {epoch} and sequence {sequence}, expected all below 2^63"
+            )
         yield (
-            lane, epoch, connection, sequence, ts_recv, ts_event,
-            venue_sequence if venue_sequence < 2**63 else 0, identity, payload,
+            number, row_id, lane, epoch, connection, sequence, ts_recv, ts_event, stamp,
+            venue_sequence if venue_sequence < _LIMIT else 0, identity, payload,
         )  # fmt: skip

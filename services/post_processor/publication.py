@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from penstock.errors import Terminal
-from penstock.objectstore import ConflictError, ObjectStore
+from penstock.objectstore import ConflictError, ObjectStore, open_store
 from penstock.objectstore_raw import day_path
 
 
@@ -23,6 +25,12 @@ class Manifest(msgspec.Struct, frozen=True):
     source: Source
     run_up: str
     objects: tuple[Published, ...]
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 in hex for the dataset of the day: of its objects' keys and hashes, whoever made them."""
+        lines = "".join(f"{item.sha256}  {item.key}\n" for item in self.objects)
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -44,59 +52,76 @@ class Published(msgspec.Struct, frozen=True):
     channel: str = ""
 
 
+class Shelf(NamedTuple):
+    """Where a day's objects go; any process may put some there. `source` is the SHA-256 that the day is made from."""
+
+    url: str
+    day: dt.date
+    source: str
+
+    def put(self, folder: str, path: Path, rows: int, schema: str = "", channel: str = "") -> Published:
+        """Store a file as `<folder>/year=/month=/day=/<its name>`."""
+        store = writable(self.url)
+        key = f"{folder}/{day_path(self.day)}/{path.name}"
+        try:
+            store.put_if_absent(key, path)
+        except ConflictError:
+            # A run that was killed before its manifest had other raw objects to work from; nobody reads what it left.
+            key = f"{folder}/{day_path(self.day)}/{self.source[:12]}-{path.name}"
+            store.put_if_absent(key, path)
+        return Published(key, path.stat().st_size, file_sha256(path), rows, schema, channel)
+
+
+@lru_cache(maxsize=8)
+def readable(url: str) -> ObjectStore:
+    """The store to read from, one for all of this process."""
+    return open_store(url)
+
+
+@lru_cache(maxsize=8)
+def writable(url: str) -> ObjectStore:
+    """The store to write to, one for all of this process."""
+    return open_store(url, writable=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 in hex of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def manifest_key(provider: str, day: dt.date) -> str:
     """Where a provider's manifest of a day is."""
     return f"manifests/provider={provider}/{day_path(day)}/manifest.json"
 
 
 def read_manifest(store: ObjectStore, provider: str, day: dt.date) -> tuple[Manifest | None, str]:
-    """The manifest and the SHA-256 of its bytes; None and "" where the day is not published."""
+    """The manifest and the SHA-256 of its bytes; None and "" where the day is not published.
+
+    Raises Terminal where it is no manifest.
+    """
+    key = manifest_key(provider, day)
     try:
-        data = store.get(manifest_key(provider, day))
+        data = store.get(key)
     except KeyError:
         return None, ""
-    return msgspec.json.decode(data, type=Manifest), hashlib.sha256(data).hexdigest()
+    try:
+        return msgspec.json.decode(data, type=Manifest), hashlib.sha256(data).hexdigest()
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Terminal(f"{key} is no manifest: {error}") from None
 
 
-class Publication:
-    """Collects the objects of one provider's day and publishes them."""
-
-    def __init__(self, store: ObjectStore, provider: str, day: dt.date, source: Source, run_up: str) -> None:
-        self._store, self._provider, self._day = store, provider, day
-        self._source, self._run_up = source, run_up
-        self._objects: list[Published] = []
-
-    def put(self, folder: str, name: str, path: Path, rows: int, schema: str = "", channel: str = "") -> None:
-        """Store a file as `<folder>/year=/month=/day=/<name>`."""
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-        key = f"{folder}/{day_path(self._day)}/{name}"
-        try:
-            self._store.put_if_absent(key, path)
-        except ConflictError:
-            # A run that was killed before its manifest had other raw objects to work from; nobody reads what it left.
-            key = f"{folder}/{day_path(self._day)}/{self._source.sha256[:12]}-{name}"
-            self._store.put_if_absent(key, path)
-        self._objects.append(Published(key, path.stat().st_size, digest.hexdigest(), rows, schema, channel))
-
-    def put_json(self, folder: str, name: str, value: Any, rows: int, scratch: Path) -> None:
-        """Store plain data as JSON."""
-        path = scratch / name
-        path.write_bytes(pretty(value))
-        self.put(folder, name, path, rows)
-
-    def finish(self) -> Manifest:
-        """Write the manifest: from here on the day exists. Raises Terminal where it exists with other content."""
-        objects = tuple(sorted(self._objects, key=lambda published: published.key))
-        manifest = Manifest(self._provider, self._day.isoformat(), self._source, self._run_up, objects)
-        key = manifest_key(self._provider, self._day)
-        try:
-            self._store.put_if_absent(key, pretty(manifest))
-        except ConflictError:
-            raise Terminal(f"{key} was written by another run with other content") from None
-        return manifest
+def publish(
+    store: ObjectStore, provider: str, day: dt.date, source: Source, run_up: str, objects: Iterable[Published]
+) -> Manifest:
+    """Write the manifest: from here on the day exists. Raises Terminal where it exists with other content."""
+    manifest = Manifest(provider, day.isoformat(), source, run_up, tuple(sorted(objects, key=lambda item: item.key)))
+    key = manifest_key(provider, day)
+    try:
+        store.put_if_absent(key, pretty(manifest))
+    except ConflictError:
+        raise Terminal(f"{key} was written by another run with other content") from None
+    return manifest
 
 
 def pretty(value: Any) -> bytes:

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from penstock.channels import INSTANCES
 from penstock.timestamps import NS_PER_S, day_start_ns
-from services.post_processor.canonical import Canonical
 from services.post_processor.coverage import Coverage, Hole
+from services.post_processor.engine import Normalized
 from services.post_processor.intervals import Interval, length, union
 from services.post_processor.lanes import Hour
-from services.post_processor.settings import Settings
 
 _HOUR_NS = 3600 * NS_PER_S
 
 
 def completeness(
-    settings: Settings,
-    provider: str,
-    coverage: Coverage,
-    hours: dict[tuple[str, str], list[Hour]],
-    canonical: Canonical,
+    provider: str, day: dt.date, coverage: Coverage, hours: dict[tuple[str, str], list[Hour]], normalized: Normalized
 ) -> dict[str, Any]:
     """The report as plain data; times are UNIX ns, counts are messages. `hours` is by (schema, channel)."""
-    start = day_start_ns(settings.day)
+    start = day_start_ns(day)
     return {
         "provider": provider,
-        "day": settings.day.isoformat(),
-        "frames": canonical.frames,
-        "records": {schema: file.records for schema, file in sorted(canonical.files.items())},
-        "quarantined": dict(sorted(canonical.quarantined.items())),
-        "gaps": [gap._asdict() for gap in canonical.gaps],
+        "day": day.isoformat(),
+        **canonical_part(normalized),
         "holes": [_hole(hole) for hole in coverage.holes],
         "channels": [
             _channel(schema, channel, hours.get((schema, channel), []), coverage, start)
             for schema, channel in sorted(hours)
         ],
+    }
+
+
+def canonical_part(normalized: Normalized) -> dict[str, Any]:
+    """What the report says of the canonical day."""
+    return {
+        "frames": normalized.frames,
+        "records": normalized.records,
+        "quarantined": normalized.quarantined,
+        "gaps": [gap._asdict() for gap in normalized.gaps],
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from penstock import channels
 from penstock.errors import Terminal
 from penstock.objectstore import ObjectStore
-from penstock.objectstore_raw import Row, day_path, is_raw_key, rows
+from penstock.objectstore_raw import SESSION, Row, day_path, is_raw_key, rows
 
 
 class RawChannel(NamedTuple):
@@ -19,6 +19,16 @@ class RawChannel(NamedTuple):
     schema: str
     channel: str
     keys: tuple[tuple[str, ...], ...]
+
+    @property
+    def observed(self) -> bool:
+        """True for what the session managers observed of themselves."""
+        return (self.schema, self.channel) == ("SYSTEM", SESSION)
+
+    @property
+    def objects(self) -> list[tuple[int, str]]:
+        """(lane, key) of every object."""
+        return [(lane, key) for lane, keys in enumerate(self.keys) for key in keys]
 
 
 class Source:
@@ -38,27 +48,32 @@ class Source:
     @property
     def keys(self) -> list[str]:
         """Every object's key, sorted."""
-        return sorted(key for channel in self.channels for lane in channel.keys for key in lane)
+        return sorted(key for channel in self.channels for _, key in channel.objects)
 
     @property
     def digest(self) -> str:
         """SHA-256 in hex of the keys: objects never change, so it stands for everything in them."""
         return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
 
-    def rows(self, channel: RawChannel) -> Iterator[tuple[int, Row]]:
-        """Every row as (lane, row), object by object. Raises Terminal for an object that is not whole."""
-        for lane, keys in enumerate(channel.keys):
-            for key in keys:
-                try:
-                    yield from ((lane, row) for row in rows(self._store.get(key)))
-                except (ValueError, EOFError, OSError) as error:
-                    raise Terminal(f"{key}: {error}") from None
+    def session(self) -> list[tuple[int, Row]]:
+        """What the session managers observed, as (lane, row), each once, in order of time."""
+        found = {row for part in self.channels if part.observed for row in raw_rows(self._store, part.objects)}
+        return sorted(found, key=lambda seen: (seen[1].ts_recv, seen[0], *seen[1]))
 
     def _folders(self, root: str) -> Iterator[tuple[str, str, str]]:
         for schema in self._store.folders(root):
             for channel in self._store.folders(f"{root}{schema}/"):
                 name = channels.decode(channel.removeprefix("channel="))
                 yield schema.removeprefix("schema="), name, f"{root}{schema}/{channel}/"
+
+
+def raw_rows(store: ObjectStore, objects: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Row]]:
+    """Every row of the (lane, key) objects as (lane, row), object by object. Raises Terminal for one that is not whole."""
+    for lane, key in objects:
+        try:
+            yield from ((lane, row) for row in rows(store.get(key)))
+        except (ValueError, EOFError, OSError) as error:
+            raise Terminal(f"{key}: {error}") from None
 
 
 def provider_names(store: ObjectStore) -> list[str]:

@@ -85,8 +85,8 @@ def without(envelopes: Sequence[Envelope], lost: slice) -> list[Envelope]:
 
 
 def coalesce(source: str, target: str, day: dt.date = DAY, **changes) -> None:
-    settings = Settings(source, target, day, **changes).check()
-    ProviderDay.of(settings, open_store(source), open_store(target), PROVIDER).run()
+    settings = Settings(source=source, target=target, day=day, **changes).check()
+    ProviderDay(settings, PROVIDER).run()
 
 
 def direct(envelopes: Iterable[Envelope]) -> dict[str, list[bytes]]:
