@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -207,12 +206,38 @@ def coalesce(
     source: Source = ".penstock/demo/intermediate",
     target: Source = ".penstock/demo/final",
     providers: Annotated[str, typer.Option(help="Only these providers.")] = "",
+    engine: Engine = "duckdb",
+    jobs: Jobs = 1,
+    memory_mb: MemoryMb = 1024,
+    spark_master: SparkMaster = "local[2]",
 ) -> None:
     """Merge PRIMARY and REPLICA of one day into one exact dataset."""
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
-        raise ConfigError(f"--day is {day!r}, expected YYYY-MM-DD")
-    command = ["services.post_processor", "--source", _url(source), "--target", _url(target), "--day", day]
-    raise typer.Exit(_module(command + (["--providers", providers] if providers else [])))
+    from penstock.cli import backfill as command
+
+    module = [
+        "services.post_processor", "--source", _url(source), "--target", _url(target), "--day", command.day("--day", day),
+        *command.work(engine, jobs, memory_mb, spark_master),
+    ]  # fmt: skip
+    raise typer.Exit(_module(module + (["--providers", providers] if providers else [])))
+
+
+@app.command(epilog="Example: `penstock backfill --from 2026-11-01 --to 2026-11-21 --provider deribit --target again`")
+def backfill(
+    begin: Annotated[str, typer.Option("--from", help="First UTC day.")],
+    end: Annotated[str, typer.Option("--to", help="Last UTC day.")],
+    target: Annotated[str, typer.Option(help="A new dataset folder, file:// or s3:// URL.")],
+    source: Source = ".penstock/demo/final",
+    provider: Annotated[str, typer.Option(help="Only these providers, with commas.")] = "",
+    engine: Engine = "duckdb",
+    jobs: Jobs = 1,
+    memory_mb: MemoryMb = 1024,
+    spark_master: SparkMaster = "local[2]",
+) -> None:
+    """Normalize published days again, from their coalesced raw, into a new target."""
+    from penstock.cli import backfill as command
+
+    how = command.work(engine, jobs, memory_mb, spark_master)
+    raise typer.Exit(command.main(_url(source), _url(target), begin, end, provider, how))
 
 
 @app.command(
