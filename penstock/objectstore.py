@@ -1,8 +1,8 @@
 """Objects that are written once: one small protocol over a local folder and over S3.
 
-Nothing here overwrites or deletes. Two writers of one key either wrote the same content, which is success, or one of
-them gets ConflictError. `.gz` objects are compared by what they hold, because two builds of a compressor write the same
-content in different bytes; everything else by its stored bytes.
+Nothing here overwrites, and nothing but `remove` deletes. Two writers of one key either wrote the same content, which is
+success, or one of them gets ConflictError. `.gz` objects are compared by what they hold, because two builds of a
+compressor write the same content in different bytes; everything else by its stored bytes.
 """
 
 from __future__ import annotations
@@ -89,6 +89,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Every key that starts with `prefix`, sorted."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Delete an object; one that is not there is no error. Only for raw objects of a verified day."""
         ...
 
 

@@ -68,6 +68,16 @@ class FileStore:
         # A prefix may end inside a name: walk its folder, keep what starts with the rest.
         return iter(sorted(key for key in self._walk(prefix.rpartition("/")[0]) if key.startswith(prefix)))
 
+    def remove(self, key: str) -> None:
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        # A folder exists as long as it has keys, as in S3.
+        for folder in path.parents:
+            if folder == self.root or not folder.is_dir():
+                return
+            with suppress(OSError):
+                folder.rmdir()
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 

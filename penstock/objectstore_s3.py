@@ -129,6 +129,10 @@ class S3Store:
             for item in page.get("Contents", ()):
                 yield item["Key"].removeprefix(self._prefix)
 
+    def remove(self, key: str) -> None:
+        name = self._name(key)
+        self._patiently(lambda: self._client.delete_object(Bucket=self._bucket, Key=name), otherwise=404)
+
     def _pages(self, prefix: str, delimiter: str) -> Iterator[dict[str, Any]]:
         request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, "Delimiter": delimiter, "MaxKeys": _PAGE}
         while True:

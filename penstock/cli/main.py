@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from penstock.cli import cold
 from penstock.errors import ConfigError, ConnectionLost, Terminal
 
 app = typer.Typer(
@@ -200,44 +201,7 @@ def lake_tables(
     typer.echo(json.dumps(document(roots), indent=1) if as_json else script(roots))
 
 
-@app.command(epilog="Example: `penstock coalesce --day 2026-11-21 --source .penstock/up/intermediate --target lake`")
-def coalesce(
-    day: Annotated[str, typer.Option(help="UTC day, YYYY-MM-DD.")],
-    source: Source = ".penstock/demo/intermediate",
-    target: Source = ".penstock/demo/final",
-    providers: Annotated[str, typer.Option(help="Only these providers.")] = "",
-    engine: Engine = "duckdb",
-    jobs: Jobs = 1,
-    memory_mb: MemoryMb = 1024,
-    spark_master: SparkMaster = "local[2]",
-) -> None:
-    """Merge PRIMARY and REPLICA of one day into one exact dataset."""
-    from penstock.cli import backfill as command
-
-    module = [
-        "services.post_processor", "--source", _url(source), "--target", _url(target), "--day", command.day("--day", day),
-        *command.work(engine, jobs, memory_mb, spark_master),
-    ]  # fmt: skip
-    raise typer.Exit(_module(module + (["--providers", providers] if providers else [])))
-
-
-@app.command(epilog="Example: `penstock backfill --from 2026-11-01 --to 2026-11-21 --provider deribit --target again`")
-def backfill(
-    begin: Annotated[str, typer.Option("--from", help="First UTC day.")],
-    end: Annotated[str, typer.Option("--to", help="Last UTC day.")],
-    target: Annotated[str, typer.Option(help="A new dataset folder, file:// or s3:// URL.")],
-    source: Source = ".penstock/demo/final",
-    provider: Annotated[str, typer.Option(help="Only these providers, with commas.")] = "",
-    engine: Engine = "duckdb",
-    jobs: Jobs = 1,
-    memory_mb: MemoryMb = 1024,
-    spark_master: SparkMaster = "local[2]",
-) -> None:
-    """Normalize published days again, from their coalesced raw, into a new target."""
-    from penstock.cli import backfill as command
-
-    how = command.work(engine, jobs, memory_mb, spark_master)
-    raise typer.Exit(command.main(_url(source), _url(target), begin, end, provider, how))
+cold.register(app)
 
 
 @app.command(

@@ -21,9 +21,9 @@ from penstock.objectstore_raw import Row
 from penstock.payloads import MergeKey
 from services.post_processor import database, rawfiles
 from services.post_processor.coverage import Coverage
+from services.post_processor.database import MergedChannel
 from services.post_processor.frames import WINDOW_NS, Timed, in_venue_order
 from services.post_processor.intervals import Interval, length, minus, union
-from services.post_processor.database import MergedChannel
 from services.post_processor.lanes import Connection, Kept
 from services.post_processor.settings import Settings
 from services.post_processor.tables import Layout
