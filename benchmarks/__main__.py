@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import client, cold, grpc_stream, latency, normalize, publish
+from benchmarks import client, cold, grpc_stream, latency, normalize, publish, slow
 from benchmarks.report import Report
 
 STEPS = {
@@ -17,6 +17,7 @@ STEPS = {
     "client": client.run,
     "cold": cold.run,
     "latency": latency.run,
+    "slow": slow.run,
 }
 
 

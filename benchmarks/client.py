@@ -11,13 +11,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import databento_dbn
 import redis
 import redis.asyncio
+from nautilus_trader.cache.cache import Cache
+from nautilus_trader.common.component import LiveClock, MessageBus
+from nautilus_trader.live.config import LiveDataEngineConfig
+from nautilus_trader.live.data_engine import LiveDataEngine
+from nautilus_trader.model.data import TradeTick
+from nautilus_trader.model.identifiers import InstrumentId, TraderId
 
 import providers
 from benchmarks.report import Report
@@ -26,6 +34,11 @@ from penstock.channels import INSTANCES, Channel, encode, pattern
 from penstock.cli.valkey import Valkey
 from penstock.client import Message, subscribe
 from penstock.instruments import FUTURE, Instrument
+from strategies.feed.client import PenstockDataClient, PenstockDataClientConfig
+from strategies.feed.codec import Codec
+from strategies.feed.feed import Feed
+from strategies.feed.instruments import Definitions
+from strategies.feed.notices import Output
 
 COUNT = 20_000
 ROUNDS = 3
@@ -59,6 +72,8 @@ async def _run(report: Report) -> None:
                     ("plain loop, redis.asyncio, one lane", await _plain_asyncio(valkey.url)),
                     ("client, one lane alive", await _client(valkey.url, 1)),
                     ("client, both lanes, per trade delivered", await _client(valkey.url, 2)),
+                    ("Nautilus objects, both lanes, to a function", await _objects(valkey.url)),
+                    ("Nautilus node, both lanes, to a strategy's handler", await _node(valkey.url)),
                 ):
                     costs.setdefault(what, []).append(cost)
         finally:
@@ -153,6 +168,57 @@ async def _client(url: str, lanes: int) -> float:
                         if meter.handle(listing.symbol, trade.side, price, quantity):
                             return meter.cost_us
     raise AssertionError("the subscription ended")
+
+
+async def _objects(url: str) -> float:
+    """Decode, arbitrate, convert and handle, without Nautilus's engine between: what the feed itself costs."""
+    meter, codec, ended = _Meter(), Codec(), asyncio.get_running_loop().create_future()
+    codec.learn(Definitions().listing(PROVIDER, PERP.record(1, 2)))
+
+    def take(_stream: object, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            for made in codec.objects(output) if isinstance(output, bytes) else ():
+                if meter.handle(made.instrument_id, made.aggressor_side, made.price, made.size):
+                    ended.set_result(None)
+
+    feed = Feed((url,), take)
+    await feed.subscribe("TRADES", PROVIDER, PERP.instrument_id)
+    running = asyncio.create_task(feed.run())
+    while not all(reader.connected for reader in feed.readers):
+        await asyncio.sleep(0.01)
+    with _publisher(url, 2):
+        await ended
+    running.cancel()
+    await asyncio.wait((running,))
+    return meter.cost_us
+
+
+async def _node(url: str) -> float:
+    """The same through the data client, its queue and the data engine of a live node."""
+    meter, loop, clock = _Meter(), asyncio.get_running_loop(), LiveClock()
+    ended = loop.create_future()
+    bus, cache = MessageBus(TraderId("BENCH-001"), clock), Cache()
+    engine = LiveDataEngine(loop, bus, cache, clock, LiveDataEngineConfig())
+    key = InstrumentId.from_str(f"{PERP.raw_symbol}.{PROVIDER}")
+    config = PenstockDataClientConfig(redis_urls=(url,), instrument_ids=(key.value,))
+    client = PenstockDataClient(loop, "PENSTOCK", config, bus, cache, clock)
+    engine.register_client(client)
+
+    def handle(tick: TradeTick) -> None:
+        if meter.handle(tick.instrument_id, tick.aggressor_side, tick.price, tick.size):
+            ended.set_result(None)
+
+    engine.start()
+    bus.subscribe(f"data.trades.{key.venue}.{key.symbol}", handle)
+    await client._connect()  # noqa: SLF001 # what a node does
+    await client._subscribe_trade_ticks(SimpleNamespace(instrument_id=key))  # noqa: SLF001
+    while not all(reader.connected for reader in client.feed.readers):
+        await asyncio.sleep(0.01)
+    with _publisher(url, 2):
+        await ended
+    await client._disconnect()  # noqa: SLF001
+    engine.stop()
+    return meter.cost_us
 
 
 def _publisher(url: str, lanes: int) -> subprocess.Popen[bytes]:

@@ -1,6 +1,8 @@
 """`python -m checker record --redis URL --out FILE`, and
 `python -m checker check --ledger FILE [--stream FILE] [--dataset DIR] [--trades-log FILE] [--json]`.
 
+`python -m checker failover DIR` says as JSON what a failover drill's folder shows.
+
 `check` exits 0 only where nothing is lost, duplicated, reordered or altered and no gap is undeclared or false.
 """
 
@@ -15,7 +17,7 @@ from typing import NoReturn
 
 import redis
 
-from checker import dataset, recording, strategy
+from checker import dataset, failover, recording, strategy
 from checker.ledger import Ledger, read
 from checker.stream import StreamCheck
 from checker.verdict import FAILURES, Verdict
@@ -40,7 +42,13 @@ def main() -> int:
     check.add_argument("--dataset", type=Path)
     check.add_argument("--trades-log", type=Path)
     check.add_argument("--json", action="store_true")
+    drill = commands.add_parser("failover", help="judge a failover drill")
+    drill.add_argument("directory", type=Path)
     arguments = parser.parse_args()
+    if arguments.command == "failover":
+        found = failover.report(arguments.directory)
+        print(json.dumps(found, indent=1))  # noqa: T201
+        return 0 if found["good"] else 1
     if arguments.command == "record":
         try:
             messages = recording.record(arguments.redis, arguments.out)

@@ -48,6 +48,8 @@ class Ledger:
     tops: dict[Key, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     faults: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     definitions: dict[Key, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    initial: dict[Key, dict[tuple[str, Decimal], Decimal]] = field(default_factory=dict)
+    """The book before the first change, by (side, price)."""
     entries: int = 0
 
 
@@ -65,6 +67,7 @@ def read(path: Path) -> Ledger:
             elif "definition" in entry:
                 key = (entry["provider"], entry["definition"])
                 ledger.definitions[key] = (Decimal(entry["lot"]), Decimal(entry["tick"]))
+                ledger.initial[key] = {(side, Decimal(price)): Decimal(size) for side, price, size in entry["book"]}
             elif "schema" in entry:
                 _add(ledger, entry, number)
     return ledger

@@ -22,8 +22,8 @@ def check(ledger: Ledger, trades_log: Path, arrivals: dict[Key, dict[int, int]] 
     seen: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     with trades_log.open(encoding="utf-8") as lines:
         for line in lines:
-            if line.endswith("\n"):
-                row = json.loads(line)
+            # A witness' log has other lines too.
+            if line.endswith("\n") and "trade_id" in (row := json.loads(line)):
                 symbol, provider = row["instrument"].rsplit(".", 1)
                 seen[(provider, symbol)].append(row)
     for key, rows in seen.items():

@@ -8,7 +8,8 @@ Lines, each with its number `n` from 1 and, but for definitions, `ts` (UNIX ns, 
     - MBO `changes`: [["B" or "A", price, absolute quantity], …]
     - MBP_1 `bid`, `ask`: [price, quantity] or null
     - STATISTICS `values`: {name: value}
-- `{"definition": symbol, "provider", "lot", "tick"}` for every listing, at start
+- `{"definition": symbol, "provider", "lot", "tick", "book": [["B" or "A", price, quantity], …]}` for every listing, at
+  start, with the book it begins with
 - `{"connection": number, "provider", "state": "open" or "closed"}`
 - `{"fault": kind, "provider", "channel", "connection", "n_entry"}`: what a fault did to the line `n_entry`
 
@@ -26,7 +27,7 @@ import msgspec
 
 from penstock import clock
 from penstock.errors import ConfigError
-from simulator.market import LevelChange, decimal
+from simulator.market import LevelChange, Listing, decimal
 
 Entry = dict[str, Any]
 """A ledger line before its number, time, provider and receivers are filled in."""
@@ -76,6 +77,13 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def definition(listing: Listing, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> Entry:
+    """A definition entry; (price, quantity) of the levels before the first event."""
+    levels = [[side, decimal(p), decimal(q)] for side, rows in (("B", bids), ("A", asks)) for p, q in rows]
+    sizes = {"lot": decimal(listing.lot), "tick": decimal(listing.tick)}
+    return {"definition": listing.symbol, **sizes, "book": levels}
 
 
 def trade(symbol: str, ts_event: int, sequence: int, price: int, quantity: int, aggressor: str) -> Entry:

@@ -38,8 +38,8 @@ from aiohttp import WSMsgType, web
 from penstock import clock
 from simulator.connection import SLOW_BYTES, Connection
 from simulator.faults import Faults
-from simulator.ledger import Entry, Ledger
-from simulator.market import Event, Listing, Market, decimal
+from simulator.ledger import Entry, Ledger, definition
+from simulator.market import Event, Listing, Market
 from simulator.tampering import garbage
 from simulator.traffic import Traffic
 
@@ -95,8 +95,7 @@ class Venue(ABC):
         self._opened = 0
         self._last_entry = [0]
         for listing in self.market.listings:
-            entry = {"definition": listing.symbol, "lot": decimal(listing.lot), "tick": decimal(listing.tick)}
-            ledger.write(entry | {"provider": self._segment})
+            ledger.write(definition(listing, *self.market.book(listing.symbol)) | {"provider": self._segment})
 
     # --- what a provider writes -----------------------------------------------------------------------------------
 

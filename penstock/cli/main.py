@@ -68,6 +68,30 @@ def demo(
     raise typer.Exit(run(options, Console(stderr=as_json)))
 
 
+@app.command(epilog="Example: `penstock drill --rounds 5 --rate 1500`")
+def drill(
+    directory: Directory = Path(".penstock/drill"),
+    rounds: Annotated[int, typer.Option(min=1, help="Faults of each kind.")] = 2,
+    both: Annotated[int, typer.Option(min=0, help="Times that both lanes die at once, spread over the rounds.")] = 1,
+    rate: Annotated[float, typer.Option(min=1, help="Order-book events per second.")] = 1_000.0,
+    seed: Annotated[int, typer.Option(help="The market's seed.")] = 1,
+    kinds: Annotated[str, typer.Option(help="Only these faults, such as 'redis kill,normalizer stop'.")] = "",
+    hysteresis_s: Annotated[
+        float, typer.Option(min=0, help="How long PRIMARY is watched before a book returns.")
+    ] = 1.0,
+    nautilus: Annotated[bool, typer.Option("--nautilus", help="A real strategy beside the witness.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Kill and freeze parts of the PRIMARY lane, and Redis nodes, under load; say what a subscriber noticed of it."""
+    from penstock.cli.failover import KINDS, Options, run
+
+    chosen = tuple(kind for kind in kinds.split(",") if kind)
+    if unknown := set(chosen) - set(KINDS):
+        raise ConfigError(f"--kinds has {min(unknown)!r}, expected some of {', '.join(KINDS)}")
+    options = Options(directory, rounds, both, rate, seed, chosen or KINDS, hysteresis_s, nautilus)
+    raise typer.Exit(run(options, Console(stderr=as_json), as_json=as_json))
+
+
 @app.command(epilog="Example: `penstock up --live deribit,coinbase_advanced`")
 def up(
     live: Annotated[str, typer.Option(help="Providers whose real public endpoints to connect to.")],

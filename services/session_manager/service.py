@@ -35,6 +35,7 @@ from services.session_manager.transports import dialer
 from services.session_manager.venue import Venue
 
 _HEARTBEAT_S: Final = 1.0
+_LATE_S: Final = 0.5
 _INSTANCES: Final = {"PRIMARY": Instance.INSTANCE_PRIMARY, "REPLICA": Instance.INSTANCE_REPLICA}
 
 
@@ -181,6 +182,9 @@ class Service:
             now_s = clock.monotonic_s()
             next_s = max(next_s + _HEARTBEAT_S, now_s)  # after a pause, no burst of what was missed
             await asyncio.sleep(next_s - now_s)
+            if clock.monotonic_s() - next_s > _LATE_S:
+                # This process stood still. What has waited in its sockets meanwhile is read before it vouches again.
+                await asyncio.sleep(_LATE_S)
 
     def _normalizer_connected(self, again: bool) -> None:
         # It may be a new process that knows no instrument, or have missed what was dropped before it came.

@@ -94,7 +94,7 @@ class Stream:
             selector.hear(lane, now_ns)
             selector.lanes[lane].count()
             policy = self.policy
-            outputs: list[Output] = self._choose() if selector.stale else []
+            outputs: list[Output] = self._stale(lane, data, now_ns) if selector.stale else []
             if policy is None:
                 outputs += self._book(lane, data)
             elif isinstance(policy, Events):
@@ -151,6 +151,12 @@ class Stream:
         active = self.selector.active
         return "" if active is None or self.selector.stale else INSTANCES[active]
 
+    def _stale(self, lane: int, data: bytes, now_ns: int) -> list[Output]:
+        """A message while nothing is live: perhaps of the past, held up on its way."""
+        if self.selector.lanes[lane].is_old(int.from_bytes(data[8:16], "little"), now_ns):
+            self.selector.old_ns = now_ns
+        return self._choose()
+
     def _framed(self, data: bytes) -> bool:
         # Whole records of this stream's own type: the usual case, checked without walking. `penstock.dbn.records` is
         # the authority and the two agree on every input (tested).
@@ -183,12 +189,14 @@ class Stream:
         marker = parse(data[16:-1].partition(b"\0")[0].decode("ascii", "replace"))
         state = self.selector.lanes[lane]
         if isinstance(marker, Heartbeat):
+            sent_ns = int.from_bytes(data[8:16], "little")
             self.selector.hear(lane, now_ns)
+            state.pace(sent_ns, now_ns)
             outputs: list[Output] = [Beat(state.name, marker.epoch, marker.run, marker.published)]
             if counts := state.beat(marker):
                 outputs += self._lost(lane, "subscriber", *counts)
             if self.books is not None:
-                self.books[lane].hear(int.from_bytes(data[8:16], "little"))
+                self.books[lane].hear(sent_ns)
             return outputs + self._choose()
         if isinstance(marker, Gap):
             self.selector.hear(lane, now_ns)

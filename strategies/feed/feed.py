@@ -46,7 +46,7 @@ class Feed:
         self._discovered: dict[tuple[str, str, bytes], set[bytes]] = {}
         where = nodes(urls)
         self.readers = tuple(
-            Reader(where[lane:] + where[:lane], self._received, self._cutter(lane)) for lane in range(len(INSTANCES))
+            Reader(where, instance, self._received, self._cutter(lane)) for lane, instance in enumerate(INSTANCES)
         )
 
     async def run(self) -> None:

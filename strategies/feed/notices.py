@@ -50,7 +50,8 @@ class Stale(NamedTuple):
 
 
 class Live(NamedTuple):
-    """A lane of this channel is heard again after Stale."""
+    """A heartbeat of a lane of this channel came in time again after Stale. What was delivered in between may be old:
+    what had waited in a process that stood still comes before the heartbeat that ends the staleness."""
 
     lane: str
 

@@ -18,6 +18,7 @@ import hiredis
 
 from penstock import redisurl
 from penstock.clock import monotonic_ns
+from penstock.rota import Rota
 from penstock.telemetry import logger
 
 _PING_S: Final = 0.3
@@ -51,15 +52,15 @@ OnMessage = Callable[[bytes, bytes, int], None]
 
 
 class Reader:
-    """Holds one subscription connection to one of `nodes`, or of the cluster they are of; the next one after each break.
+    """Holds one lane's subscription connection to one of `nodes`, or of the cluster they are of; to the next one of the
+    lane's share after each break.
 
     `on_message` gets every message of the wanted channels and patterns, in order. `on_cut` is called at each break,
     before anything of a new connection is delivered.
     """
 
-    def __init__(self, nodes: Sequence[Node], on_message: OnMessage, on_cut: Callable[[], None]) -> None:
-        self._nodes = tuple(nodes)
-        self._cluster: tuple[Node, ...] = ()
+    def __init__(self, nodes: Sequence[Node], instance: str, on_message: OnMessage, on_cut: Callable[[], None]) -> None:
+        self._rota = Rota(nodes, instance)
         self._on_message = on_message
         self._on_cut = on_cut
         self._wanted: dict[tuple[bytes, bytes], None] = {}
@@ -90,33 +91,24 @@ class Reader:
 
     async def run(self) -> None:
         """Connect, deliver, and connect again elsewhere; until cancelled."""
-        failures, turn = 0, 0
+        failures, settled = 0, False
         while True:
-            node = self._next(turn, failures)
-            turn += 1
+            node = self._rota.next(failures)
             started = monotonic_ns()
             try:
-                await self._hold(node)
+                if not await self._hold(node, may_leave=not settled):
+                    settled = True
+                    continue
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
                 self._on_cut()
                 logger().warning("subscription_lost", node=repr(node), error=str(error) or type(error).__name__)
             failures = failures + 1 if monotonic_ns() - started < 2_000_000_000 else 0
-            if failures >= len({*self._nodes, *self._cluster}):
+            settled = failures > 0
+            if failures >= len(self._rota):
                 await asyncio.sleep(random.uniform(0.1, 1.0) * _PAUSE_S)
 
-    def _next(self, turn: int, failures: int) -> Node:
-        # Another node than the last one, and of this reader's own share of a cluster's nodes while any of that answers:
-        # readers that begin at different configured nodes have different shares, so they do not meet on one node.
-        learned = [node for node in self._cluster if node not in self._nodes]
-        first = self._nodes[0]
-        mine = [first, *learned[sorted(self._nodes).index(first) :: len(self._nodes)]]
-        every = [*mine, *(node for node in (*self._nodes, *learned) if node not in mine)]
-        if failures >= len(mine):
-            return every[turn % len(every)]
-        pool = [node for node in mine if node != self.node] or [node for node in every if node != self.node] or every
-        return pool[turn % len(pool)]
-
-    async def _hold(self, node: Node) -> None:
+    async def _hold(self, node: Node, *, may_leave: bool) -> bool:
+        """Until the connection breaks, which raises. False at once where the node turns out to be the other lane's."""
         loop = asyncio.get_running_loop()
         context = redisurl.context(node.ca) if node.tls else None
         async with asyncio.timeout(_DEADLINE_S):
@@ -126,11 +118,14 @@ class Reader:
         try:
             async with asyncio.timeout(_DEADLINE_S):
                 await self._greet(node, connection)
+            if may_leave and self._rota.is_foreign(node):
+                return False
             for command, name in self._wanted:
                 connection.send(command, name)
             self._connection, self.node = connection, node
             self.connects += 1
             await connection.watch()
+            return True
         finally:
             self._connection = None
             connection.close()
@@ -142,7 +137,9 @@ class Reader:
                 raise refused
         # A single server refuses this, and so does an ACL that grants no more than subscribing: then nothing is learned.
         if isinstance(known := await connection.ask(b"CLUSTER", b"NODES"), bytes):
-            self._cluster = cluster_nodes(known.decode("ascii", "replace"), node)
+            text = known.decode("ascii", "replace")
+            living, every = cluster_nodes(text, node), cluster_nodes(text, node, failing=True)
+            self._rota.learn(every, failing={*every} - {*living})
 
 
 class _Connection(asyncio.Protocol):
@@ -197,7 +194,8 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Drop the connection now; nothing is delivered after this."""
-        self._ended.cancel()
+        if not self._ended.cancel() and not self._ended.cancelled():
+            self._ended.exception()  # known, or asyncio would complain that nobody asked
         self._on_message = _ignore
         if self._transport is not None:
             self._transport.abort()
@@ -230,8 +228,9 @@ def nodes(urls: Sequence[str]) -> list[Node]:
     return [Node.parse(url) for url in urls]
 
 
-def cluster_nodes(text: str, asked: Node) -> tuple[Node, ...]:
-    """The nodes that answer, by a CLUSTER NODES answer of `asked`, whose credentials serve for all of them.
+def cluster_nodes(text: str, asked: Node, *, failing: bool = False) -> tuple[Node, ...]:
+    """The nodes that answer, by a CLUSTER NODES answer of `asked`, whose credentials serve for all of them; with
+    `failing` those too that the cluster gave up.
 
     Lines are `<id> <ip>:<port>@<bus port>[,<hostname>…] <flags> …`; a node of a TLS cluster is called by its hostname.
     """
@@ -240,7 +239,8 @@ def cluster_nodes(text: str, asked: Node) -> tuple[Node, ...]:
         _, address, flags, *_ = (*line.split(" "), "", "", "")
         where, *names = address.split(",")
         host, _, port = where.partition("@")[0].rpartition(":")
-        if port.isdecimal() and {"fail", "handshake", "noaddr"}.isdisjoint(flags.split(",")):
+        unfit = {"handshake", "noaddr"} if failing else {"fail", "handshake", "noaddr"}
+        if port.isdecimal() and unfit.isdisjoint(flags.split(",")):
             named = names[0] if names and "=" not in names[0] else ""
             # A node that has met nobody yet does not know its own address.
             host = (named if asked.tls and named else host) or asked.host

@@ -27,7 +27,7 @@ from penstock.markers import Heartbeat
 from strategies.feed.arbiter import Arbiter, Stream
 from strategies.feed.config import ArbiterConfig
 from strategies.feed.notices import Output
-from strategies.feed.reader import Node, Reader, cluster_nodes
+from strategies.feed.reader import Node, cluster_nodes
 
 T0 = 1_700_000_000_000_000_000
 PERP = Instrument(
@@ -295,33 +295,10 @@ def test_the_nodes_a_cluster_names() -> None:
     assert [(n.host, n.port, n.password) for n in plain] == [
         ("10.0.0.1", 6379, "p"), ("10.0.0.2", 6379, "p"), ("::1", 6380, "p")
     ]  # fmt: skip
+    every = cluster_nodes(text, Node("10.0.0.2", 6379), failing=True)
+    assert [n.host for n in every] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"]
     assert [n.host for n in cluster_nodes(text, Node("x", 6379, tls=True))] == ["::1", "one.example", "two.example"]
     assert cluster_nodes("a1 :7000@17000 myself,master - 0 0 0 connected\n", Node("h", 7000)) == (Node("h", 7000),)
-
-
-def test_two_readers_of_a_cluster_do_not_meet_on_one_node_and_give_up_none() -> None:
-    """Each goes through its own share of the nodes, never twice to the one it left; after that through all of them."""
-    nodes = [Node("h", port) for port in range(1, 7)]
-    shares = []
-    for first, second in ((1, 4), (4, 1)):
-        reader = Reader([Node("h", first), Node("h", second)], lambda *_: None, lambda: None)
-        assert reader._next(0, 0) == Node("h", first)
-        reader._cluster, reader.node = tuple(nodes), Node("h", first)
-        shares.append({reader._next(turn, 0).port for turn in range(6)})
-        assert {reader._next(turn, 3) for turn in range(6)} == set(nodes)
-    assert shares == [{2, 5}, {3, 6}]
-
-
-def test_a_reader_of_two_nodes_comes_back_to_the_first() -> None:
-    """The other one at once, and both in turn where that is dead."""
-    one, two = Node("h", 1), Node("h", 2)
-    reader = Reader([one, two], lambda *_: None, lambda: None)
-    reader.node = one
-    assert reader._next(1, 0) == two
-    assert [reader._next(turn, turn - 1) for turn in (2, 3, 4)] == [one, two, one]
-    alone = Reader([one], lambda *_: None, lambda: None)
-    alone.node = one
-    assert [alone._next(turn, turn) for turn in range(3)] == [one, one, one]
 
 
 def test_lane_switches_and_losses_can_be_told_apart_by_type() -> None:

@@ -16,7 +16,7 @@ from penstock.book import Book
 from penstock.markers import Gap, Heartbeat
 from strategies.feed.arbiter import RTYPES, Arbiter, Stream
 from strategies.feed.config import ArbiterConfig
-from strategies.feed.notices import LaneSwitch, Live, Loss, Output, Stale
+from strategies.feed.notices import Beat, LaneSwitch, Live, Loss, Output, Stale
 
 PUBLISHER, INSTRUMENT, T0 = 60005, 7, 1_700_000_000_000_000_000
 MS, S = 1_000_000, 1_000_000_000
@@ -274,8 +274,8 @@ def test_the_normalizers_gap_is_passed_on_and_says_whether_the_other_lane_covers
     assert Loss("PRIMARY", "sequence", 5, 7, covered=True) in one.receive(PRIMARY, gap(), 0)
 
 
-def test_silence_of_both_lanes_is_said_once_and_ends_with_the_first_word() -> None:
-    """STALE within 1.5 s of the last word of both, LIVE with the next."""
+def test_silence_of_both_lanes_is_said_once_and_ends_with_a_heartbeat() -> None:
+    """STALE within 1.5 s of the last word of both; what comes then may have waited, and a heartbeat makes it LIVE."""
     one = stream("MBP_1")
     live(one, PRIMARY, REPLICA)
     said: list[Output] = []
@@ -285,8 +285,57 @@ def test_silence_of_both_lanes_is_said_once_and_ends_with_the_first_word() -> No
             assert now <= 1_500 * MS
         said += outputs
     assert [type(o) for o in said] == [Stale]
-    outputs = one.receive(REPLICA, quote(T0), 3 * S)
-    assert [type(o) for o in outputs] == [Live, bytes]
+    assert [type(o) for o in one.receive(REPLICA, quote(T0 + 3 * S), 3 * S)] == [bytes]
+    assert not one.lane
+    outputs = one.receive(REPLICA, beat(1, 1, T0 + 3 * S), 3 * S)
+    assert [o for o in outputs if not isinstance(o, Beat)] == [Live("REPLICA")]
+    assert one.lane
+
+
+def test_heartbeats_that_had_piled_up_do_not_make_anything_live() -> None:
+    """A process between venue and subscriber stood still for 4 s: what it then brings at once is old, the heartbeats in
+    it too. The first one that comes in its time says that this is over."""
+    one = stream("MBP_1")
+    for second in range(3):
+        one.receive(PRIMARY, beat(1, second, T0 + second * S), second * S)
+    assert [type(o) for o in one.tick(4 * S)] == [Stale]
+    said: list[Output] = []
+    for late in range(3, 7):
+        at = 6 * S + late * MS
+        said += one.receive(PRIMARY, quote(T0 + late * S), at)
+        said += one.receive(PRIMARY, beat(1, late, T0 + late * S), at)
+    assert not [o for o in said if isinstance(o, Live)]
+    assert len(data(said)) == 4
+    one.receive(PRIMARY, beat(1, 7, T0 + 7 * S), 7 * S)
+    assert one.tick(7 * S) == [Live("PRIMARY")]
+
+
+def test_a_heartbeat_ahead_of_what_still_waits_does_not_make_it_live() -> None:
+    """Old messages go on coming after a heartbeat of now: STALE stands until they are through."""
+    one = stream("MBP_1")
+    one.receive(PRIMARY, beat(1, 0, T0), 0)
+    assert [type(o) for o in one.tick(2 * S)] == [Stale]
+    one.receive(PRIMARY, quote(T0 + S), 4 * S)
+    said = list(one.receive(PRIMARY, beat(1, 1, T0 + 4 * S), 4 * S))
+    for late in range(10):
+        at = 4 * S + late * 100 * MS
+        said += one.receive(PRIMARY, quote(T0 + 2 * S + late * 100 * MS), at)
+        said += one.tick(at)
+    assert not [o for o in said if isinstance(o, Live)]
+    one.receive(PRIMARY, quote(T0 + 5 * S), 5 * S)
+    assert one.tick(5 * S + 250 * MS) == [Live("PRIMARY")]
+
+
+def test_a_clock_that_was_set_is_believed_after_a_while() -> None:
+    """The sender's clock goes back by a minute while nothing comes: its heartbeats say LIVE within 11 s, not never."""
+    one = stream("MBP_1")
+    one.receive(PRIMARY, beat(1, 0, T0), 0)
+    one.tick(2 * S)
+    lived = []
+    for second in range(2, 20):
+        outputs = [*one.receive(PRIMARY, beat(1, 0, T0 + (second - 60) * S), second * S), *one.tick(second * S)]
+        lived += [second for o in outputs if isinstance(o, Live)]
+    assert lived == [13]
 
 
 def test_a_stall_of_this_process_is_not_the_death_of_a_lane() -> None:
