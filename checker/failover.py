@@ -91,8 +91,8 @@ class Failover:
             changed = line.get("notice") == ("Stale" if both else "LaneSwitch") and stream in streams
             if changed and (both or line["lane"] == "REPLICA"):
                 firsts.setdefault(stream, line["at"])
-        if missing := streams - firsts.keys():
-            self._say(f"{fault['fault']} {fault['round']}: no change of {sorted(missing)}")
+        if not streams or (missing := streams - firsts.keys()):
+            self._say(f"{fault['fault']} {fault['round']}: no change of {sorted(missing) if streams else 'anything'}")
         if firsts:
             took = (max(firsts.values()) - fault["at"]) / 1e6
             kind.took_ms.append(took)
