@@ -94,6 +94,7 @@ def _find(lines: Lines, key: str, value: object) -> dict[str, Any]:
         (lambda lines: _find(lines, "notice", "LaneSwitch").update(at=3 * S + 600 * MS), "1600 ms"),
         (lambda lines: _find(lines, "notice", "Stale").update(at=12 * S), "2000 ms"),
         (lambda lines: _find(lines, "notice", "LaneSwitch").update(at=1), "no change of"),
+        (lambda lines: lines["witness"].remove(_find(lines, "notice", "LaneSwitch")), "no change of anything"),
         (
             lambda lines: lines["witness"].append({"old_quote": 2 * S, "instrument": "BTC.DERIBIT", "at": 5 * S}),
             "told as",
