@@ -1,0 +1,52 @@
+"""python -m penstock.cli.aws.emulator PORT: moto's server, with answers where its own end Terraform's provider.
+
+moto 5.2.5 answers `{}` for the network of an ECS service that has none, on which the AWS provider 5.100 crashes, and an
+error for the tags of an Athena workgroup that has none. Lambda functions are stored, not run: running one needs Docker.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def patch() -> None:
+    """Replace the two answers in this process's moto."""
+    from moto.athena.models import AthenaBackend
+    from moto.ecs.models import Service
+
+    made = Service.__init__
+
+    def service(self: Any, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
+        if not self.network_configuration:
+            self.network_configuration = None
+            for deployment in getattr(self, "deployments", ()):
+                deployment.pop("networkConfiguration", None)
+
+    known = AthenaBackend.list_tags_for_resource
+
+    def tags(self: Any, resource_arn: str) -> dict[str, Any]:
+        try:
+            return dict(known(self, resource_arn))
+        except Exception:  # noqa: BLE001 # its error class is moto's own and not exported
+            return {"Tags": []}
+
+    Service.__init__ = service
+    AthenaBackend.list_tags_for_resource = tags
+
+
+def main(argv: Sequence[str]) -> None:
+    """Serve on loopback until killed."""
+    from moto.core.config import default_user_config
+    from moto.server import main as serve
+
+    default_user_config["lambda"]["use_docker"] = False
+    default_user_config["iam"]["load_aws_managed_policies"] = True
+    patch()
+    serve(["-H", "127.0.0.1", "-p", argv[0]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
