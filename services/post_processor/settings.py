@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from penstock.errors import ConfigError
+
+UNSET_DAY: Final = dt.date.min
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,16 +42,25 @@ class Settings(Work, frozen=True, kw_only=True):
     Example: --source file:///data/raw --target file:///data/lake --day 2026-08-09 --providers deribit
 
     emf-s: other than 0 prints embedded metrics for CloudWatch, once, at the end.
+    scheduled: instead of the day, when a scheduler meant the run to begin; the day before (UTC) is merged.
     """
 
     source: str
     target: str
-    day: dt.date
+    day: dt.date = UNSET_DAY
+    scheduled: dt.datetime | None = None
     providers: tuple[str, ...] = ()
     emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def check(self) -> Settings:
-        """Itself. Raises ConfigError for a value that has no meaning."""
+        """Itself, with its day. Raises ConfigError for a value that has no meaning."""
+        if (self.day == UNSET_DAY) == (self.scheduled is None):
+            raise ConfigError("--day or --scheduled: exactly one of them says which day is merged")
+        if self.scheduled is not None:
+            if self.scheduled.tzinfo is None:
+                raise ConfigError(f"--scheduled is {self.scheduled.isoformat()}, expected a zone such as Z behind it")
+            before = self.scheduled.astimezone(dt.UTC).date() - dt.timedelta(days=1)
+            return msgspec.structs.replace(self, day=before, scheduled=None).check()
         check_day("--day", self.day)
         self.check_work()
         return self

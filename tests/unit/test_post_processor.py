@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock import config
 from penstock import dbn as packing
 from penstock.errors import ConfigError
 from penstock.objectstore_raw import Row
@@ -324,3 +325,17 @@ def test_settings_without_meaning_are_refused(change: dict[str, Any], word: str)
     fields = {"source": "file:///a", "target": "file:///b", "day": dt.date(2026, 8, 9), **change}
     with pytest.raises(ConfigError, match=word):
         Settings(**fields).check()
+
+
+def test_a_scheduled_run_merges_the_day_before():
+    """However late it starts, and whatever zone the scheduler's time is in, the day follows from when it was meant."""
+    places = ["--source", "file:///a", "--target", "file:///b"]
+    for text in ("2026-11-22T00:40:00Z", "2026-11-22T09:40:00+09:00"):
+        assert str(config.load(Settings, [*places, "--scheduled", text]).check().day) == "2026-11-21"
+    for words in (
+        [],
+        ["--day", "2026-11-21", "--scheduled", "2026-11-22T00:40:00Z"],
+        ["--scheduled", "2026-11-22T00:40:00"],
+    ):
+        with pytest.raises(ConfigError, match="--scheduled"):
+            config.load(Settings, [*places, *words]).check()

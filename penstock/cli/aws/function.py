@@ -1,4 +1,4 @@
-"""python -m penstock.cli.aws.function PATH: the zip file of the Lambda that tells Discord, the same bytes for the same code."""
+"""python -m penstock.cli.aws.function PATH: the zip file of the Lambda that tells Discord, same bytes for same code."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ provider "aws" {
     athena         = var.endpoint_url
     autoscaling    = var.endpoint_url
     cloudwatch     = var.endpoint_url
+    dynamodb       = var.endpoint_url
     ec2            = var.endpoint_url
     ecr            = var.endpoint_url
     ecs            = var.endpoint_url

@@ -34,3 +34,8 @@ output "exec_log_group" {
   description = "Log group of interactive sessions."
   value       = aws_cloudwatch_log_group.exec.name
 }
+
+output "lease_table" {
+  description = "Table of the sessions' leases: name and ARN."
+  value       = { name = aws_dynamodb_table.leases.name, arn = aws_dynamodb_table.leases.arn }
+}

@@ -8,7 +8,7 @@ blkid "$device" >/dev/null || mkfs -t xfs "$device"
 mkdir -p /var/lib/penstock
 echo "UUID=$(blkid -s UUID -o value "$(readlink -f "$device")") /var/lib/penstock xfs defaults,noatime,nofail 0 2" >>/etc/fstab
 mount /var/lib/penstock
-install -d -m 0700 -o ${user} -g ${user} /var/lib/penstock/state /var/lib/penstock/spool /var/lib/penstock/quarantine
+install -d -m 0700 -o ${user} -g ${user} /var/lib/penstock/state /var/lib/penstock/run /var/lib/penstock/spool /var/lib/penstock/quarantine
 
 cat >>/etc/ecs/ecs.config <<CONFIG
 ECS_CLUSTER=${cluster}

@@ -112,3 +112,9 @@ variable "container_user_id" {
     error_message = "container_user_id must be from 1000 to 60000: containers never run as root or as a user of the system."
   }
 }
+
+variable "deletion_protection" {
+  description = "Whether the table of leases refuses to be deleted, and with it what keeps a third session out."
+  type        = bool
+  default     = true
+}

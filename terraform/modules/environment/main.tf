@@ -115,6 +115,8 @@ module "cluster" {
   public_instances   = module.network.public_instances
   image_id           = var.image_id
   kms_key_arn        = aws_kms_key.this.arn
+
+  deletion_protection = !var.lake.force_destroy
 }
 
 module "ci" {
@@ -155,14 +157,13 @@ module "lake" {
 module "observability" {
   source = "../observability"
 
-  name              = var.name
-  cluster           = { arn = module.cluster.cluster_arn, name = module.cluster.cluster_name }
-  providers_enabled = keys(local.facts)
-  package           = var.package
-  runbook_url       = var.alerts.runbook_url
-  fallback_email    = var.alerts.fallback_email
-  composite_alarms  = var.emulator == null
-  kms_key_arn       = aws_kms_key.this.arn
+  name           = var.name
+  cluster        = { arn = module.cluster.cluster_arn, name = module.cluster.cluster_name }
+  redis_nodes    = module.redis.node_ids
+  package        = var.package
+  runbook_url    = var.alerts.runbook_url
+  fallback_email = var.alerts.fallback_email
+  kms_key_arn    = aws_kms_key.this.arn
 }
 
 module "processing" {
@@ -205,6 +206,9 @@ module "provider" {
   size               = { for container, size in try(var.provider_settings[each.key].size, {}) : container => size if size != null }
   alerts             = module.observability.alerts
   composite_alarms   = var.emulator == null
+  lease_table        = module.cluster.lease_table
+  market_closes      = coalesce(try(var.provider_settings[each.key].market_closes, null), contains(["databento", "rest"], each.key))
+  endpoint_url       = try(var.emulator.endpoint_url, null)
   log_retention_days = var.log_retention_days
   kms_key_arn        = aws_kms_key.this.arn
 }

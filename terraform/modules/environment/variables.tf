@@ -75,10 +75,12 @@ variable "providers_enabled" {
 variable "provider_settings" {
   description = <<-EOT
     Provider to what differs for it: `authenticated` (sessions log in, with a secret to be filled), `symbols` and `endpoints`
-    instead of those in its provider.yaml, `size` of its containers.
+    instead of those in its provider.yaml, `size` of its containers, `market_closes` (no data is no alarm; default: true for
+    databento and rest).
   EOT
   type = map(object({
     authenticated = optional(bool, false)
+    market_closes = optional(bool)
     symbols       = optional(list(string), [])
     endpoints     = optional(object({ stream = string, rest = string }))
     size = optional(object({

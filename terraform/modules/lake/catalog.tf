@@ -1,10 +1,11 @@
 locals {
-  catalog = jsondecode(file("${path.module}/catalog.json"))
+  # Made by `penstock tables` from the columns that the post-processor writes; its places for the two stores become buckets.
+  catalog = jsondecode(replace(replace(file("${path.module}/../../../penstock/lake/tables.json"), "s3://INTERMEDIATE", "s3://${local.buckets.intermediate}"), "s3://FINAL", "s3://${local.buckets.final}"))
 }
 
 resource "aws_glue_catalog_database" "this" {
   name         = replace(var.name, "-", "_")
-  description  = local.catalog.description
+  description  = "Market data as received and as made of it (docs/lake.md)."
   location_uri = "s3://${local.buckets.final}/"
 }
 
@@ -14,17 +15,10 @@ resource "aws_glue_catalog_table" "this" {
 
   name          = each.key
   database_name = aws_glue_catalog_database.this.name
-  description   = each.value.description
+  description   = each.value.comment
   table_type    = "EXTERNAL_TABLE"
 
-  parameters = merge(
-    { for key, value in each.value.parameters : key => replace(replace(value, "{first_year}", var.projection.first_year), "{last_year}", var.projection.last_year) },
-    {
-      EXTERNAL                    = "TRUE"
-      "projection.enabled"        = "true"
-      "storage.location.template" = "s3://${local.buckets[each.value.bucket]}/${each.value.location_template}"
-    },
-  )
+  parameters = each.value.parameters
 
   dynamic "partition_keys" {
     for_each = each.value.partition_keys
@@ -37,7 +31,7 @@ resource "aws_glue_catalog_table" "this" {
   }
 
   storage_descriptor {
-    location      = "s3://${local.buckets[each.value.bucket]}/${each.value.location}"
+    location      = each.value.location
     input_format  = each.value.input_format
     output_format = each.value.output_format
     compressed    = true
@@ -83,12 +77,37 @@ resource "aws_athena_workgroup" "this" {
   }
 }
 
-resource "aws_athena_named_query" "this" {
-  for_each = local.catalog.queries
+# Athena has no call of its own for views: each is a statement to run once, in this order (docs/deployment.md).
+resource "aws_athena_named_query" "view" {
+  for_each = { for index, view in local.catalog.views : view.name => merge(view, { index = index + 1 }) }
+
+  name        = format("%02d-create-view-%s", each.value.index, each.key)
+  description = "Creates or replaces the view ${each.key}"
+  workgroup   = aws_athena_workgroup.this.id
+  database    = aws_glue_catalog_database.this.name
+  query       = each.value.statement
+}
+
+resource "aws_athena_named_query" "example" {
+  for_each = local.examples
 
   name        = each.key
   description = each.value.description
   workgroup   = aws_athena_workgroup.this.id
   database    = aws_glue_catalog_database.this.name
   query       = each.value.sql
+}
+
+locals {
+  # What a person asks first; `{provider}`s and days are to be replaced. Every query names the partition it wants.
+  examples = {
+    "example-trades-of-a-day" = {
+      description = "Trades of one instrument and day, with price and size as numbers"
+      sql         = "SELECT * FROM trades_readable WHERE provider = 'DERIBIT' AND year = 2026 AND month = 11 AND day = 21 AND symbol = 'BTC-PERPETUAL' LIMIT 100"
+    }
+    "example-what-was-received" = {
+      description = "Frames of one channel and day as the venue sent them"
+      sql         = "SELECT ts_recv, payload FROM raw WHERE provider = 'DERIBIT' AND schema = 'TRADES' AND channel = 'trades.BTC-PERPETUAL.raw' AND year = 2026 AND month = 11 AND day = 21 LIMIT 100"
+    }
+  }
 }

@@ -68,14 +68,3 @@ variable "reader_role_arns" {
     error_message = "reader_role_arns must be ARNs of IAM principals."
   }
 }
-
-variable "projection" {
-  description = "What Athena's tables count through: the first year stored."
-  type        = object({ first_year = number, last_year = number })
-  default     = { first_year = 2026, last_year = 2035 }
-
-  validation {
-    condition     = var.projection.first_year >= 2020 && var.projection.last_year >= var.projection.first_year && var.projection.last_year <= 2100
-    error_message = "projection must run from first_year (2020 or later) to last_year (2100 at most)."
-  }
-}

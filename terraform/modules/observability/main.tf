@@ -204,42 +204,23 @@ resource "aws_sns_topic_subscription" "fallback" {
   endpoint  = var.fallback_email
 }
 
-resource "aws_cloudwatch_log_metric_filter" "undelivered" {
-  name           = "alerts-dropped"
+locals {
+  observability = "${path.module}/../../../observability"
+  log_metrics   = jsondecode(file("${local.observability}/cloudwatch_log_metrics.json"))
+}
+
+resource "aws_cloudwatch_log_metric_filter" "lambda" {
+  for_each = { for filter in local.log_metrics.filters : filter.id => filter if filter.service == "alerts" }
+
+  name           = each.key
   log_group_name = aws_cloudwatch_log_group.lambda.name
-  pattern        = "{ ($.event = \"alerts_dropped\") || ($.event = \"alert_unreadable\") }"
+  pattern        = each.value.pattern
 
   metric_transformation {
-    name          = "alerts_dropped"
-    namespace     = "Penstock"
-    value         = "1"
-    default_value = "0"
+    name          = each.value.metric
+    namespace     = local.log_metrics.namespace
+    value         = each.value.value
+    default_value = each.value.default_value
+    unit          = each.value.unit
   }
-}
-
-locals {
-  broken = {
-    dropped = { namespace = "Penstock", metric = "alerts_dropped", dimensions = {}, about = "Alerts were given up or could not be read." }
-    dead    = { namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.dead.name }, about = "Alerts did not reach Discord in twenty attempts." }
-    errors  = { namespace = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = aws_lambda_function.alerts.function_name }, about = "The function that tells Discord fails." }
-    waiting = { namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = aws_sqs_queue.alerts.name }, about = "An alert has been waiting for ten minutes.", threshold = 600 }
-  }
-}
-
-resource "aws_cloudwatch_metric_alarm" "broken" {
-  for_each = local.broken
-
-  alarm_name          = "${var.name}-alerts-${each.key}"
-  alarm_description   = "severity=error service=alerts runbook=alerts_undelivered ${each.value.about}"
-  namespace           = each.value.namespace
-  metric_name         = each.value.metric
-  dimensions          = each.value.dimensions
-  statistic           = "Maximum"
-  period              = 300
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = try(each.value.threshold, 0)
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.fallback.arn]
-  ok_actions          = [aws_sns_topic.fallback.arn]
 }

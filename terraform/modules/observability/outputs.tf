@@ -36,3 +36,13 @@ output "function" {
     environment = aws_lambda_function.alerts.environment[0].variables
   }
 }
+
+output "alarms" {
+  description = "Names of the alarms."
+  value       = [for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name]
+}
+
+output "dashboard" {
+  description = "Name of the dashboard."
+  value       = aws_cloudwatch_dashboard.this.dashboard_name
+}

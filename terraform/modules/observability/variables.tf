@@ -34,9 +34,10 @@ variable "cluster" {
   type        = object({ arn = string, name = string })
 }
 
-variable "providers_enabled" {
-  description = "Folder names under providers/ that run: each gets its alarms and its place on the dashboard."
+variable "redis_nodes" {
+  description = "ElastiCache nodes that are watched, by their ids; empty where the server is none of ours."
   type        = set(string)
+  default     = []
 }
 
 variable "package" {
@@ -69,10 +70,4 @@ variable "fallback_email" {
     condition     = var.fallback_email == "" || can(regex("^[^@ ]+@[^@ ]+$", var.fallback_email))
     error_message = "fallback_email must be empty or an e-mail address."
   }
-}
-
-variable "composite_alarms" {
-  description = "Make composite alarms. False where the API has none (the local emulator)."
-  type        = bool
-  default     = true
 }

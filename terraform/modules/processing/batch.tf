@@ -47,13 +47,15 @@ module "batch_processor" {
       PENSTOCK_ROLL_S       = tostring(var.roll_s)
       PENSTOCK_DRAIN_S      = "45"
       PENSTOCK_METRICS_PORT = tostring(var.metrics_port)
+      PENSTOCK_STATS_S      = "0"
+      PENSTOCK_EMF_S        = "60"
       AWS_REGION            = data.aws_region.current.name
     },
     local.endpoint,
   )
 
   mounts       = { "${var.cluster.data_path}/spool" = { volume = "spool" } }
-  health_check = ["python", "-m", "penstock.health", "--metrics-port", tostring(var.metrics_port)]
+  health_check = ["python", "-m", "penstock.health"]
 }
 
 resource "aws_ecs_task_definition" "batch" {
@@ -98,22 +100,4 @@ resource "aws_ecs_service" "batch" {
   enable_ecs_managed_tags = true
   propagate_tags          = "SERVICE"
   tags                    = { "penstock:instance" = each.value }
-}
-
-resource "aws_cloudwatch_metric_alarm" "batch" {
-  for_each = local.lanes
-
-  alarm_name          = "${var.name}-batch-processor-${each.key}-task"
-  alarm_description   = "severity=error service=batch_processor instance=${each.value} runbook=task_stopped No batch processor of ${each.value} has been running for 3 minutes; sessions keep 256 MB each until it is back."
-  namespace           = "ECS/ContainerInsights"
-  metric_name         = "RunningTaskCount"
-  dimensions          = { ClusterName = var.cluster.name, ServiceName = aws_ecs_service.batch[each.key].name }
-  statistic           = "Minimum"
-  period              = 60
-  evaluation_periods  = 3
-  comparison_operator = "LessThanThreshold"
-  threshold           = 1
-  treat_missing_data  = "breaching"
-  alarm_actions       = [var.alerts.topic_arn]
-  ok_actions          = [var.alerts.topic_arn]
 }

@@ -8,7 +8,8 @@ locals {
     { Sid = "Buckets", Effect = "Allow", Action = ["s3:ListBucket"], Resource = [var.lake.bucket_arns.intermediate, var.lake.bucket_arns.final] },
     { Sid = "ObjectKey", Effect = "Allow", Action = ["kms:GenerateDataKey", "kms:Decrypt"], Resource = [var.lake.kms_key_arn] },
   ]
-  work = "${var.cluster.data_path}/work"
+  # The image says whose it is: a volume of Fargate takes its owner from there.
+  work = var.cluster.data_path
 }
 
 resource "aws_iam_role" "nightly" {
@@ -39,12 +40,14 @@ module "post_processor" {
       PENSTOCK_TARGET    = "s3://${var.lake.buckets.final}"
       PENSTOCK_MEMORY_MB = tostring(var.nightly.memory_mib - 1024)
       PENSTOCK_WORK_DIR  = local.work
+      PENSTOCK_EMF_S     = "60"
+      TMPDIR             = local.work
       AWS_REGION         = data.aws_region.current.name
     },
     local.endpoint,
   )
 
-  mounts = { (local.work) = { volume = "work" }, "/tmp" = { volume = "tmp" } }
+  mounts = { (local.work) = { volume = "work" } }
 }
 
 resource "aws_ecs_task_definition" "nightly" {
@@ -60,7 +63,6 @@ resource "aws_ecs_task_definition" "nightly" {
   ephemeral_storage { size_in_gib = var.nightly.disk_gib }
 
   volume { name = "work" }
-  volume { name = "tmp" }
 }
 
 resource "aws_sqs_queue" "nightly_dead" {
@@ -139,20 +141,4 @@ resource "aws_scheduler_schedule" "nightly" {
 
     dead_letter_config { arn = aws_sqs_queue.nightly_dead.arn }
   }
-}
-
-resource "aws_cloudwatch_metric_alarm" "nightly_dead" {
-  alarm_name          = "${var.name}-nightly-not-started"
-  alarm_description   = "severity=error service=post_processor runbook=nightly_not_started The nightly task could not be started within an hour; its order is in the dead-letter queue."
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = aws_sqs_queue.nightly_dead.name }
-  statistic           = "Maximum"
-  period              = 300
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alerts.topic_arn]
-  ok_actions          = [var.alerts.topic_arn]
 }

@@ -50,7 +50,7 @@ output "log_groups" {
 
 output "alarms" {
   description = "Names of the alarms."
-  value       = concat([for alarm in aws_cloudwatch_metric_alarm.batch : alarm.alarm_name], [aws_cloudwatch_metric_alarm.nightly_dead.alarm_name])
+  value       = [for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name]
 }
 
 output "backfill_application_id" {

@@ -27,8 +27,25 @@ resource "aws_iam_role_policy" "execution" {
   policy = jsonencode({ Version = "2012-10-17", Statement = local.execution })
 }
 
-# Sessions and normalizers talk to venues, to each other and to Redis: of AWS they need nothing, so the role allows nothing.
+# Sessions and normalizers talk to venues, to each other and to Redis. Of AWS they may read and write the leases of their own
+# provider's lanes, and nothing else.
+locals {
+  task = [{
+    Sid       = "OwnLeases"
+    Effect    = "Allow"
+    Action    = ["dynamodb:GetItem", "dynamodb:PutItem"]
+    Resource  = [var.lease_table.arn]
+    Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = [for instance in values(local.lanes) : "${local.provider}/${instance}"] } }
+  }]
+}
+
 resource "aws_iam_role" "task" {
   name               = "${var.name}-${local.provider}-task"
   assume_role_policy = local.assume
+}
+
+resource "aws_iam_role_policy" "task" {
+  name   = "lease"
+  role   = aws_iam_role.task.id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.task })
 }

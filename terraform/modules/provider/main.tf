@@ -61,8 +61,13 @@ module "session_manager" {
       PENSTOCK_NORMALIZER      = "unix:${local.run}/normalizer.sock"
       PENSTOCK_BATCH_PROCESSOR = var.batch_processors[each.key]
       PENSTOCK_STATE_DIR       = local.state
+      PENSTOCK_LEASE           = "dynamodb://${var.lease_table.name}"
+      AWS_REGION               = data.aws_region.current.name
       PENSTOCK_METRICS_PORT    = tostring(var.metrics_ports.session_manager)
+      PENSTOCK_STATS_S         = "0"
+      PENSTOCK_EMF_S           = "60"
     },
+    var.endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.endpoint_url },
     length(var.symbols) == 0 ? {} : { PENSTOCK_SYMBOLS = join(",", var.symbols) },
     var.endpoints == null ? {} : { PENSTOCK_STREAM_URL = var.endpoints.stream, PENSTOCK_REST_URL = var.endpoints.rest },
     var.environment,
@@ -71,7 +76,7 @@ module "session_manager" {
   secrets               = local.credentials
   mounts                = { (local.run) = { volume = "run" }, (local.state) = { volume = "state" } }
   depends_on_containers = { normalizer = "START" }
-  health_check          = ["python", "-m", "penstock.health", "--metrics-port", tostring(var.metrics_ports.session_manager)]
+  health_check          = ["python", "-m", "penstock.health"]
 }
 
 module "normalizer" {
@@ -93,13 +98,32 @@ module "normalizer" {
       PENSTOCK_LISTEN         = "unix:${local.run}/normalizer.sock"
       PENSTOCK_QUARANTINE_DIR = "${var.cluster.data_path}/quarantine"
       PENSTOCK_METRICS_PORT   = tostring(var.metrics_ports.normalizer)
+      PENSTOCK_STATS_S        = "0"
+      PENSTOCK_EMF_S          = "60"
     },
     var.environment,
   )
 
   secrets      = { PENSTOCK_REDIS = "${var.redis_secret_arns[each.key]}:url::" }
   mounts       = { (local.run) = { volume = "run" }, "${var.cluster.data_path}/quarantine" = { volume = "quarantine" } }
-  health_check = ["python", "-m", "penstock.health", "--metrics-port", tostring(var.metrics_ports.normalizer)]
+  health_check = ["python", "-m", "penstock.health"]
+}
+
+# What CloudWatch counts from the log itself: what a process says when it cannot go on counting.
+resource "aws_cloudwatch_log_metric_filter" "this" {
+  for_each = { for filter in local.log_metrics.filters : filter.id => filter if contains(["session_manager", "normalizer"], filter.service) }
+
+  name           = each.key
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = each.value.pattern
+
+  metric_transformation {
+    name          = each.value.metric
+    namespace     = local.log_metrics.namespace
+    value         = each.value.value
+    default_value = each.value.default_value
+    unit          = each.value.unit
+  }
 }
 
 resource "aws_ecs_task_definition" "lane" {

@@ -19,7 +19,7 @@ output "containers" {
 
 output "policies" {
   description = "What the roles of the tasks allow: `task` is of the running processes, `execution` of ECS that starts them."
-  value       = { task = jsonencode([]), execution = jsonencode(local.execution) }
+  value       = { task = jsonencode(local.task), execution = jsonencode(local.execution) }
 }
 
 output "log_group" {
@@ -29,7 +29,7 @@ output "log_group" {
 
 output "alarms" {
   description = "Names of the alarms."
-  value       = [for alarm in aws_cloudwatch_metric_alarm.lane : alarm.alarm_name]
+  value       = concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name], [for alarm in aws_cloudwatch_composite_alarm.this : alarm.alarm_name])
 }
 
 output "credentials_secret" {

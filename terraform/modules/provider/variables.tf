@@ -157,3 +157,25 @@ variable "repository_arns" {
     error_message = "repository_arns must name at least one repository."
   }
 }
+
+variable "lease_table" {
+  description = "Table of the sessions' leases: name and ARN (output of the cluster module)."
+  type        = object({ name = string, arn = string })
+}
+
+variable "market_closes" {
+  description = "Whether the venue's market closes, or is polled more rarely than every five minutes: then no data is no alarm."
+  type        = bool
+  default     = false
+}
+
+variable "endpoint_url" {
+  description = "An AWS endpoint instead of the real ones, for the local emulator; null for those."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.endpoint_url == null || can(regex("^http://127\\.0\\.0\\.1:", var.endpoint_url))
+    error_message = "endpoint_url must be null or on loopback."
+  }
+}

@@ -12,3 +12,8 @@ output "users" {
   description = "Redis user to its ACL rules."
   value       = local.users
 }
+
+output "node_ids" {
+  description = "Ids of the ElastiCache nodes, as their metrics name them; empty where the server is none of ours."
+  value       = var.managed ? [for node in setproduct(range(1, var.shards + 1), range(1, var.replicas_per_shard + 2)) : format("%s-%04d-%03d", var.name, node[0], node[1])] : []
+}

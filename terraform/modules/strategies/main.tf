@@ -94,7 +94,7 @@ module "strategy" {
     { for secret in each.value.secret_names : secret => "${aws_secretsmanager_secret.accounts[each.key].arn}:${secret}::" },
   )
 
-  health_check = each.value.metrics_port == null ? [] : ["python", "-m", "penstock.health", "--metrics-port", tostring(each.value.metrics_port)]
+  health_check = each.value.metrics_port == null ? [] : ["python", "-m", "penstock.health"]
 }
 
 resource "aws_ecs_task_definition" "strategy" {

@@ -48,6 +48,10 @@ mock_resource "aws_s3_bucket" {
   defaults = { arn = "arn:aws:s3:::mock" }
 }
 
+mock_resource "aws_dynamodb_table" {
+  defaults = { arn = "arn:aws:dynamodb:ap-northeast-1:123456789012:table/mock" }
+}
+
 mock_resource "aws_ecs_cluster" {
   defaults = { arn = "arn:aws:ecs:ap-northeast-1:123456789012:cluster/mock" }
 }
