@@ -7,7 +7,7 @@ TF_PLUGIN_DIR ?=
 BASELINE ?= .git\#branch=main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos bench proto observability fmt clean
+.PHONY: help setup demo test check chaos bench proto observability lambda aws-local fmt clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,12 +37,18 @@ chaos: setup  ## Kill every process in turn, ten times each, under load (minutes
 bench: setup  ## Measure every step, print a table and write JSON
 	@$(RUN)/python -m benchmarks
 
-check: setup  ## Lint, types, architecture, contracts, infrastructure
+.checkov/.synced: .ci/checkov.txt | setup
+	@echo "installing checkov into .checkov (half a minute the first time)"
+	@$(UV) venv --quiet --clear .checkov && $(UV) pip install --quiet --require-hashes --python .checkov -r .ci/checkov.txt \
+		&& touch $@ || rm -rf .checkov
+
+check: setup .checkov/.synced  ## Lint, types, architecture, contracts, infrastructure
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
-	@PATH=$(CURDIR)/$(RUN):$$PATH BASELINE='$(BASELINE)' TF_PLUGIN_DIR='$(TF_PLUGIN_DIR)' sh .ci/contracts
+	@PATH=$(CURDIR)/$(RUN):$$PATH BASELINE='$(BASELINE)' sh .ci/contracts
+	@TF_PLUGIN_DIR='$(TF_PLUGIN_DIR)' sh .ci/terraform
 
 proto: setup  ## Generate Python from proto/
 	@PATH=$(CURDIR)/$(RUN):$$PATH buf format -w proto
@@ -51,6 +57,12 @@ proto: setup  ## Generate Python from proto/
 
 observability: setup  ## Make dashboards, alarms and alert rules from the catalogue of metrics
 	@$(RUN)/python -m penstock.observability
+
+lambda: setup  ## Make the zip file of the function that tells Discord
+	@$(RUN)/python -m penstock.cli.aws.function .penstock/lambda/alerts.zip
+
+aws-local: setup  ## Apply terraform/environments/local to an AWS emulator and run the pipeline on it (minutes)
+	@TF_PLUGIN_DIR='$(TF_PLUGIN_DIR)' $(RUN)/penstock aws-local
 
 fmt: setup  ## Format the code
 	@$(RUN)/ruff format .

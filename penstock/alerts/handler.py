@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from penstock import clock
-from penstock.alerts import messages, settings
+from penstock.alerts import messages, secret, settings
 from penstock.alerts.event import Alert
 from penstock.alerts.grouping import Grouping
 from penstock.alerts.sender import Sender
@@ -105,4 +105,4 @@ class Batches:
 @lru_cache(maxsize=1)
 def _batches() -> Batches:
     # penstock.config needs a third-party package, which this Lambda does not have.
-    return Batches(settings.sender(os.environ, log))  # noqa: TID251
+    return Batches(settings.sender(secret.filled(os.environ), log))  # noqa: TID251

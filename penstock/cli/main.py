@@ -257,6 +257,18 @@ def redis_acl() -> None:
     typer.echo(json.dumps({"users": users(folders.names())}, indent=2))
 
 
+@app.command("aws-local", epilog="Example: `penstock aws-local --seconds 20`")
+def aws_local(
+    directory: Directory = Path(".penstock/aws-local"),
+    seconds: Annotated[float, typer.Option(min=2, help="How long the market runs, beside the failure.")] = 12.0,
+) -> None:
+    """Apply terraform/environments/local to an AWS emulator, run the pipeline on it, break it, check everything."""
+    from penstock.cli.aws import run as local
+    from penstock.config import environment
+
+    raise typer.Exit(asyncio.run(local.run(directory, seconds, local.plugins(environment()), Console())))
+
+
 def main() -> None:
     """Entry point: what cannot be done is one readable line on stderr and exit code 2 (1 where it may work later)."""
     try:

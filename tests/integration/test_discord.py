@@ -19,7 +19,7 @@ from penstock.alerts.handler import Batches
 from penstock.alerts.local import LocalAlerts
 from penstock.alerts.sender import Sender
 from penstock.errors import ConnectionLost
-from tests.integration.discord_harness import Discord, dropped, told
+from simulator.discord import Discord, dropped, told
 
 SECRET = "k3y-0f-the-h0use"
 NOW = 1_795_246_526_000_000_000

@@ -29,12 +29,12 @@ def patch() -> None:
 
     def tags(self: Any, resource_arn: str) -> dict[str, Any]:
         try:
-            return dict(known(self, resource_arn))
+            return known(self, resource_arn) or {"Tags": []}
         except Exception:  # noqa: BLE001 # its error class is moto's own and not exported
             return {"Tags": []}
 
-    Service.__init__ = service
-    AthenaBackend.list_tags_for_resource = tags
+    setattr(Service, "__init__", service)  # noqa: B010 # assigned to a class, which the type checker forbids
+    setattr(AthenaBackend, "list_tags_for_resource", tags)  # noqa: B010 # likewise
 
 
 def main(argv: Sequence[str]) -> None:

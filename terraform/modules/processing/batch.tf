@@ -1,5 +1,7 @@
-# One batch processor per lane, beside the sessions of that lane: raw envelopes come in over loopback only.
+# One batch processor per lane, on the instance of that lane's sessions: raw envelopes come in over a socket of mode 0600.
 locals {
+  socket = "unix:${var.cluster.data_path}/run/batch.sock"
+
   # A lane's processor may look at and add to its own lane's objects. Objects are written once (the bucket's policy), and are
   # read only to see whether one that is there already is the same.
   batch = {
@@ -41,7 +43,7 @@ module "batch_processor" {
   environment = merge(
     {
       PENSTOCK_INSTANCE     = each.value
-      PENSTOCK_LISTEN       = "127.0.0.1:${var.batch_port}"
+      PENSTOCK_LISTEN       = local.socket
       PENSTOCK_STORE        = "s3://${var.lake.buckets.intermediate}"
       PENSTOCK_SPOOL        = "${var.cluster.data_path}/spool"
       PENSTOCK_ROLL_S       = tostring(var.roll_s)
@@ -54,7 +56,7 @@ module "batch_processor" {
     local.endpoint,
   )
 
-  mounts       = { "${var.cluster.data_path}/spool" = { volume = "spool" } }
+  mounts       = { "${var.cluster.data_path}/spool" = { volume = "spool" }, "${var.cluster.data_path}/run" = { volume = "sockets" } }
   health_check = ["python", "-m", "penstock.health"]
 }
 
@@ -71,6 +73,11 @@ resource "aws_ecs_task_definition" "batch" {
   volume {
     name      = "spool"
     host_path = "${var.cluster.data_path}/spool"
+  }
+
+  volume {
+    name      = "sockets"
+    host_path = "${var.cluster.data_path}/run"
   }
 }
 

@@ -1,6 +1,6 @@
 output "batch_processors" {
   description = "Role to where its batch processor listens, on the same instance."
-  value       = { for role in keys(local.lanes) : role => "127.0.0.1:${var.batch_port}" }
+  value       = { for role in keys(local.lanes) : role => local.socket }
 }
 
 output "services" {

@@ -74,25 +74,14 @@ variable "images" {
   type        = object({ batch_processor = string, post_processor = string })
 }
 
-variable "batch_port" {
-  description = "Loopback port on which each instance's batch processor listens."
-  type        = number
-  default     = 7001
-
-  validation {
-    condition     = var.batch_port >= 1024 && var.batch_port <= 65535
-    error_message = "batch_port must be from 1024 to 65535."
-  }
-}
-
 variable "metrics_port" {
   description = "Loopback port of the batch processor's /metrics and health."
   type        = number
   default     = 9101
 
   validation {
-    condition     = var.metrics_port >= 1024 && var.metrics_port <= 65535 && var.metrics_port != var.batch_port
-    error_message = "metrics_port must be from 1024 to 65535 and not batch_port."
+    condition     = var.metrics_port >= 1024 && var.metrics_port <= 65535
+    error_message = "metrics_port must be from 1024 to 65535."
   }
 }
 

@@ -74,7 +74,7 @@ module "session_manager" {
   )
 
   secrets               = local.credentials
-  mounts                = { (local.run) = { volume = "run" }, (local.state) = { volume = "state" } }
+  mounts                = { (local.run) = { volume = "run" }, (local.state) = { volume = "state" }, "${var.cluster.data_path}/run" = { volume = "sockets" } }
   depends_on_containers = { normalizer = "START" }
   health_check          = ["python", "-m", "penstock.health"]
 }
@@ -155,6 +155,12 @@ resource "aws_ecs_task_definition" "lane" {
   volume {
     name      = "state"
     host_path = local.state
+  }
+
+  # The batch processor of this instance listens here.
+  volume {
+    name      = "sockets"
+    host_path = "${var.cluster.data_path}/run"
   }
 
   volume {

@@ -140,7 +140,7 @@ resource "aws_cloudwatch_metric_alarm" "strategy" {
   for_each = var.strategies
 
   alarm_name          = "${var.name}-strategy-${each.key}-task"
-  alarm_description   = "severity=error service=strategies runbook=task_stopped The strategy ${each.key} has not been running for 3 minutes; its working orders may still stand."
+  alarm_description   = "severity=error service=strategies runbook=task-stopped The strategy ${each.key} has not been running for 3 minutes; its working orders may still stand."
   namespace           = "ECS/ContainerInsights"
   metric_name         = "RunningTaskCount"
   dimensions          = { ClusterName = var.cluster.name, ServiceName = aws_ecs_service.strategy[each.key].name }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-
-from tests.conftest import free_port
 
 BURST, BURST_S = 5, 2.0
 CHANNEL, CHANNEL_S = 30, 60.0
@@ -33,7 +32,8 @@ class Discord:
         self.broken: dict[str, int] = {}
         self.early = 0
         self.answered = asyncio.Event()
-        self.port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = int(probe.getsockname()[1])
         self._forced: list[tuple[float, bool, bool]] = []
         self._closed_until: dict[str, float] = {}
         self._runner: web.AppRunner | None = None

@@ -1,0 +1,56 @@
+"""What a run has shown: each point with its figures, as it happens, and all of them at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from penstock import clock
+
+
+class Point(NamedTuple):
+    """One thing that was to be shown."""
+
+    good: bool
+    what: str
+    figures: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """Points in their order. Everything is printed at once; `show` prints all points again."""
+
+    console: Console
+    points: list[Point] = field(default_factory=list)
+    began_s: float = field(default_factory=clock.monotonic_s)
+
+    @property
+    def good(self) -> bool:
+        return bool(self.points) and all(point.good for point in self.points)
+
+    def say(self, text: str) -> None:
+        """Print one line with the time since the start."""
+        self.console.print(f"[dim]{clock.monotonic_s() - self.began_s:6.1f} s[/dim]  {text}", highlight=False)
+
+    def point(self, good: bool, what: str, figures: str) -> None:
+        """Note and print whether something was shown."""
+        self.points.append(Point(good, what, figures))
+        self.say(f"{_mark(good)} {what}: {figures}")
+
+    def show(self) -> None:
+        """Print all points."""
+        table = Table(
+            title=f"aws-local: {'all shown' if self.good else 'not all shown'}, {clock.monotonic_s() - self.began_s:.0f} s"
+        )
+        for column in ("", "what", "figures"):
+            table.add_column(column, overflow="fold")
+        for point in self.points:
+            table.add_row(_mark(point.good), point.what, point.figures)
+        self.console.print(table, highlight=False)
+
+
+def _mark(good: bool) -> str:
+    return "[green]✓[/green]" if good else "[red]✗[/red]"
