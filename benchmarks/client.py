@@ -27,13 +27,12 @@ from nautilus_trader.live.data_engine import LiveDataEngine
 from nautilus_trader.model.data import TradeTick
 from nautilus_trader.model.identifiers import InstrumentId, TraderId
 
-import providers
 from benchmarks.report import Report
+from benchmarks.trades import CHANNEL, PERP, PROVIDER
 from penstock import dbn
 from penstock.channels import INSTANCES, Channel, encode, pattern
 from penstock.cli.valkey import Valkey
 from penstock.client import Message, subscribe
-from penstock.instruments import FUTURE, Instrument
 from strategies.feed.client import PenstockDataClient, PenstockDataClientConfig
 from strategies.feed.codec import Codec
 from strategies.feed.feed import Feed
@@ -43,11 +42,6 @@ from strategies.feed.notices import Output
 COUNT = 20_000
 ROUNDS = 3
 BATCH = 64
-PROVIDER, CHANNEL = "DERIBIT", "trades.BTC-PERPETUAL.raw"
-PERP = Instrument(
-    providers.info("deribit").publisher, "BTC-PERPETUAL", 10 * 10**9, "USD", 5 * 10**8, FUTURE, "PERP", "BTC", "USD",
-    "BTC", "INV",
-)  # fmt: skip
 TRADES = pattern("PRIMARY", "TRADES", PROVIDER)
 
 

@@ -141,6 +141,17 @@ _POST_PROCESSOR: Final = (
     ("coalesced_uncovered", _COUNTER, "count", "Stretches of a channel that neither lane covered.", _PROVIDER, _PROVIDER),
 )  # fmt: skip
 
+_LANE: Final = ("provider", "lane")
+_STRATEGIES: Final = (
+    ("feed_streams", _GAUGE, "count", "Streams (a venue channel of a schema) that lead with this lane now.", _LANE, None),
+    ("feed_stale_streams", _GAUGE, "count", "Streams of which no lane is heard now.", _PROVIDER, _PROVIDER),
+    ("feed_age_seconds", _GAUGE, "seconds", "Since anything of a lane was heard.", _LANE, None),
+    ("feed_switches", _COUNTER, "count", "Books moved to the other lane.", _PROVIDER, _PROVIDER),
+    ("feed_losses", _COUNTER, "count", "Losses told on a lane: gaps, wrong counts, broken connections.", _LANE, None),
+    ("feed_duplicates", _COUNTER, "count", "Trades and states that both lanes brought.", _PROVIDER, None),
+    ("feed_malformed", _COUNTER, "count", "Messages that are no whole records of their schema.", _PROVIDER, _PROVIDER),
+)  # fmt: skip
+
 
 type _Row = tuple[str, Kind, str, str, tuple[str, ...], tuple[str, ...] | None]
 
@@ -154,6 +165,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     *_metrics("normalizer", _NORMALIZER),
     *_metrics("batch_processor", _BATCH_PROCESSOR),
     *_metrics("post_processor", _POST_PROCESSOR),
+    *_metrics("strategies", _STRATEGIES),
 )
 
 LOG_METRICS: Final[tuple[LogMetric, ...]] = (

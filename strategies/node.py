@@ -19,10 +19,12 @@ from nautilus_trader.model.instruments import Instrument
 
 from penstock import telemetry
 from penstock.errors import ConfigError, PayloadError, Terminal
+from penstock.health import Signs
 from strategies.digest import Digest, digested
 from strategies.execution import Account, accounts, alias, differences, is_real
 from strategies.feed.client import PenstockDataClient, PenstockDataClientConfig, PenstockDataClientFactory
 from strategies.feed.instruments import Definitions, Listing
+from strategies.feed.metrics import FeedMetrics
 from strategies.feed.stats import feed_metrics
 from strategies.guard import guarded
 from strategies.observer import Observations, observed
@@ -30,6 +32,7 @@ from strategies.settings import Settings, configured
 
 CLIENT: Final = "PENSTOCK"
 _FLUSH_S: Final = 0.5
+_ALIVE_S: Final = 5.0
 _START_S: Final = 20.0
 _REAL_START_S: Final = 60.0
 _REAL_STOP_S: Final = 5.0
@@ -46,6 +49,7 @@ class Run:
     trades_log: Path | None
     seen_log: Path | None
     stats: bool
+    metrics_port: int = 0
 
 
 async def run(wanted: Run) -> int:
@@ -71,10 +75,14 @@ async def run(wanted: Run) -> int:
     for account in exits:
         node.add_exec_client_factory(account.venue, _keeping(account.factory, adapters))
     node.build()
+    telemetry.REGISTRY.register(FeedMetrics(clients[0].feed.arbiter))
+    signs = Signs(live={"loop": _ALIVE_S}, ready={"feed": _ALIVE_S})
+    telemetry.serve(wanted.metrics_port, signs)
     try:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(_flush(observations)),
+                tasks.create_task(_vouch(clients[0], signs)),
                 tasks.create_task(_watch(node, gate, config.timeout_connection)),
                 *([tasks.create_task(_stats(clients[0], observations, listings))] if wanted.stats else []),
             ]
@@ -197,6 +205,16 @@ async def _flush(observations: Observations) -> None:
     while True:
         await asyncio.sleep(_FLUSH_S)
         observations.flush()
+
+
+async def _vouch(client: PenstockDataClient, signs: Signs) -> None:
+    """Say for /healthz that the loop turns, for /readyz that all streams there are live."""
+    while True:
+        signs.seen("loop")
+        streams = client.feed.arbiter.streams.values()
+        if any(stream.lane for stream in streams) and not any(stream.selector.stale for stream in streams):
+            signs.seen("feed")
+        await asyncio.sleep(1.0)
 
 
 async def _stats(client: PenstockDataClient, observations: Observations, listings: dict[str, list[Listing]]) -> None:

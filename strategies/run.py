@@ -6,7 +6,8 @@
 
 A strategy is a folder `strategies/<name>/` whose `config.py` has `STRATEGY` (a class) and `configure(instrument_ids)`.
 `--seen-log` notes everything its callbacks get (`strategies/digest.py` compares it with a backtest's).
-One JSON line per second on stdout says how the feed and the strategy do (`--stats false`: none).
+One JSON line per second on stdout says how the feed and the strategy do (`--stats false`: none);
+`--metrics-port` serves the feed's numbers to Prometheus on loopback.
 SIGTERM stops it: working orders are cancelled or kept as the file says, the log is flushed, exit code 0.
 """
 
@@ -41,6 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     trades_log: str = ""
     seen_log: str = ""
     stats: bool = True
+    metrics_port: int = 0
     definitions_timeout_s: float = 60.0
 
 
@@ -93,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
                 trades_log=Path(options.trades_log) if options.trades_log else None,
                 seen_log=Path(options.seen_log) if options.seen_log else None,
                 stats=options.stats,
+                metrics_port=options.metrics_port,
             )
         )
     )

@@ -292,8 +292,14 @@ async def judge(directory: Path) -> dict[str, Any]:
 
 def show(console: Console, report: dict[str, Any]) -> None:
     """The report as tables."""
-    table = Table(title="Failover", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("fault", "n", "p50 ms", "p99 ms", "max ms", "lost", "doubled", "books", "wrong", "flagged"):
+    table = Table(
+        title="ms from the fault to the last book's change of lane",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for column in ("fault", "n", "p50", "p99", "max", "lost", "doubled", "books", "wrong", "flagged"):
         table.add_column(column, justify="left" if column == "fault" else "right", no_wrap=True)
     for kind, row in report["faults"].items():
         table.add_row(

@@ -6,6 +6,7 @@ at a time, the other one's book kept ready. Every loss, switch and silence is an
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -207,6 +208,7 @@ class Stream:
 
     def _lost(self, lane: int, reason: str, expected: int, got: int) -> list[Output]:
         self.counts.losses += 1
+        self.selector.lanes[lane].losses += 1
         if self.books is not None:
             self.books[lane].doubt()
             self.selector.lanes[lane].trusted = False
@@ -233,6 +235,8 @@ class Arbiter:
     def __init__(self, config: ArbiterConfig) -> None:
         self.config = config
         self.streams: dict[tuple[str, str, str], Stream] = {}
+        self.gone: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By provider, what streams that nobody wants any more had counted, by name of strategies.feed.metrics."""
         self._states: dict[tuple[str, str], States] = {}
         self._as_of_ns = 0
 
@@ -248,7 +252,17 @@ class Arbiter:
 
     def remove(self, stream: Stream) -> None:
         """Forget a stream nobody wants any more."""
-        self.streams.pop((stream.schema, stream.provider, stream.channel), None)
+        if self.streams.pop((stream.schema, stream.provider, stream.channel), None) is None:
+            return
+        counts, policy = stream.counts, stream.policy
+        self.gone[stream.provider].update(
+            {
+                "feed_switches": counts.switches,
+                "feed_malformed": counts.malformed,
+                "feed_duplicates": policy.duplicates if isinstance(policy, Events) else 0,
+                **{f"feed_losses {i}": lane.losses for i, lane in enumerate(stream.selector.lanes)},
+            }
+        )
 
     def cut(self, lane: int) -> Iterator[tuple[Stream, Sequence[Output]]]:
         """One lane's connection broke: what that means for each stream."""
@@ -267,7 +281,8 @@ class Arbiter:
         """Trades and states that both lanes brought, so far."""
         mine = [stream.policy for stream in self.streams.values() if stream.provider == provider]
         states = [policy for (_, owner), policy in self._states.items() if owner == provider]
-        return sum(p.duplicates for p in mine if isinstance(p, Events)) + sum(p.duplicates for p in states)
+        now = sum(p.duplicates for p in mine if isinstance(p, Events)) + sum(p.duplicates for p in states)
+        return now + self.gone[provider]["feed_duplicates"]
 
     def _policy(self, schema: str, provider: str) -> Events | States | None:
         if schema == "TRADES":

@@ -26,7 +26,8 @@ class Lane:
     """One instance's copy of a channel, as heard by this subscriber."""
 
     __slots__ = (
-        "_counted", "_odd_since", "_published", "_run", "_took", "good_since", "heard_ns", "name", "proved", "trusted",
+        "_counted", "_odd_since", "_published", "_run", "_took", "good_since", "heard_ns", "losses", "name", "proved",
+        "trusted",
     )  # fmt: skip
 
     def __init__(self, name: str, *, trusted: bool) -> None:
@@ -34,6 +35,8 @@ class Lane:
         self.trusted = trusted
         """False while the book of this lane is unknown or doubtful; always True where there is no book."""
         self.heard_ns: int | None = None
+        self.losses = 0
+        """Losses told on this lane so far."""
         self.good_since: int | None = None
         """Since when this lane has been alive and trusted without a break."""
         self.proved = False

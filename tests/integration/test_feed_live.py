@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import aiohttp
 import pytest
 import redis.asyncio
 from nautilus_trader.model.book import OrderBook
@@ -34,6 +36,7 @@ from strategies.feed.feed import Feed
 from strategies.feed.instruments import Definitions
 from strategies.feed.notices import LaneSwitch, Live, Loss, Output, Stale
 from strategies.run import main
+from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDER = "DERIBIT"
@@ -378,12 +381,18 @@ def command(url: str, log: Path) -> list[str]:
 async def test_a_trading_node_sees_every_trade_once_while_primary_dies(valkey: str, tmp_path: Path) -> None:
     """A real node in its own process: the trades its strategy saw are the venue's, its stats show the switch, its
     sandbox fills orders, and SIGTERM ends it with code 0."""
-    log = tmp_path / "trades.jsonl"
+    log, port = tmp_path / "trades.jsonl", free_port()
     async with market(valkey) as lanes:
         await lanes.define()
         began = time.monotonic()
         node = await asyncio.create_subprocess_exec(
-            *command(valkey, log), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+            *command(valkey, log),
+            "--metrics-port",
+            str(port),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ),
         )
         stats: list[dict[str, dict[str, object]]] = []
 
@@ -409,6 +418,8 @@ async def test_a_trading_node_sees_every_trade_once_while_primary_dies(valkey: s
             lanes.kill("PRIMARY")
             await lanes.run(3.0)
             await asyncio.sleep(0.5)
+            async with aiohttp.ClientSession() as web, web.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                exported = await answer.text()
             node.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(node.wait(), 10) == 0
         finally:
@@ -419,6 +430,7 @@ async def test_a_trading_node_sees_every_trade_once_while_primary_dies(valkey: s
             print(errors)
             await reading
             await node.wait()
+    assert re.search(r'^penstock_feed_switches_total\{[^}]*provider="DERIBIT"[^}]*\} 1\.0$', exported, re.MULTILINE)
     last = stats[-1][PROVIDER]
     print(f"node ready after {ready_s:.1f} s; last stats {last}")
     seen = [
