@@ -48,7 +48,7 @@ def from_alarm(alarm: Mapping[str, Any], now_ns: int) -> Alert:
     """The alert in a CloudWatch alarm's SNS message.
 
     `severity=… service=… provider=… instance=… runbook=…` in the alarm's description say what the name cannot;
-    without a severity it is an error. Raises KeyError where it is no alarm.
+    without a severity it is an error. The section of the runbook is its title. Raises KeyError where it is no alarm.
     """
     name, state = str(alarm["AlarmName"]), str(alarm["NewStateValue"])
     description = str(alarm.get("AlarmDescription") or "")
@@ -62,8 +62,9 @@ def from_alarm(alarm: Mapping[str, Any], now_ns: int) -> Alert:
     if region := _region(str(alarm.get("AlarmArn") or "")):
         links = (("Alarm", f"{_console(region)}cloudwatch/home?region={region}#alarmsV2:alarm/{quote(name, safe='')}"),)
     at_ns = _time_ns(alarm.get("StateChangeTime"), now_ns)
+    event = said.get("runbook", "alarm").replace("-", "_")
     return Alert(
-        Severity.WARNING if state == "INSUFFICIENT_DATA" else severity, "alarm", at_ns,
+        Severity.WARNING if state == "INSUFFICIENT_DATA" else severity, event, at_ns,
         said.get("service", name), said.get("provider", ""), said.get("instance", ""),
         str(alarm.get("NewStateReason") or ""), tuple(fields), "", said.get("runbook", name), links, state == "OK",
     )  # fmt: skip

@@ -195,12 +195,30 @@ async def test_the_lambda_gives_back_what_was_not_delivered(discord: Discord):
     answer = await asyncio.to_thread(batches.handle, event, clock.monotonic_s() + 0.3)
     failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
     assert failed == {"logs", "task", "rubbish"}
-    assert "**CRITICAL: alarm** · deribit" in discord.contents("critical")[0]
+    assert "**CRITICAL: both lanes down** · deribit" in discord.contents("critical")[0]
     discord.broken.clear()
     again = {"Records": [one for one in event["Records"] if one["messageId"] in {"logs", "task"}]}
     answer = await asyncio.to_thread(batches.handle, again, clock.monotonic_s() + 5)
     assert answer == {"batchItemFailures": []}
     assert discord.counted("errors") == 51
+
+
+async def test_a_storm_through_the_lambda_is_told_once_and_the_rest_is_counted(discord: Discord):
+    """10,000 errors in 100 messages of the queue: the first of each kind is told, the others wait for the next message."""
+    batches = Batches(settings.sender({"HOOK": discord.url("all"), "VENUE_API_KEY": SECRET}, Log(), "HOOK"))
+    for invocation in range(10):
+        first = 1_000 * invocation
+        records = [
+            record(str(part), subscription([line(first + 100 * part + number) for number in range(100)]))
+            for part in range(10)
+        ]
+        answer = await asyncio.to_thread(batches.handle, {"Records": records}, clock.monotonic_s() + 60)
+        assert answer == {"batchItemFailures": []}
+    contents = discord.contents("all")
+    assert 1 <= len(contents) <= 10
+    assert discord.counted("all") + batches._grouping.held == 10_000
+    assert discord.early == discord.hooks["all"].refused == 0
+    assert SECRET not in json.dumps(discord.hooks["all"].messages)
 
 
 async def test_a_direct_invocation_is_offered_again(discord: Discord):
