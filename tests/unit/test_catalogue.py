@@ -67,9 +67,8 @@ def test_rows_are_of_known_services_with_few_dimensions():
     for metric in METRICS:
         assert metric.service in SERVICES
         assert metric.unit in {"count", "bytes", "seconds"}
-        assert (
-            set(metric.cloudwatch or ()) <= set(metric.labels) <= {"consumer", "kind", "reason", "schema", "provider"}
-        )
+        known = {"consumer", "kind", "lane", "provider", "reason", "schema"}
+        assert set(metric.cloudwatch or ()) <= set(metric.labels) <= known
         assert not set(metric.labels) & set(SERVICES[metric.service])
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", metric.name)
         if metric.unit != "count" and metric.kind is not Kind.COUNTER:
