@@ -20,7 +20,7 @@ from typing import Final
 from penstock.channels import DATA_TYPE, INSTANCES, SCHEMAS, pattern
 
 _NOTHING: Final = "resetkeys resetchannels -@all"
-_CONNECTION: Final = "+ping +cluster|nodes +client|setinfo"
+_CONNECTION: Final = "+ping +cluster|nodes"
 
 
 def users(providers: Iterable[str]) -> dict[str, str]:

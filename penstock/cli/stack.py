@@ -113,6 +113,10 @@ class Stack:
         self, provider: str, instance: str, endpoint: Endpoint, secrets: dict[str, str] | None = None
     ) -> Lane:
         """A session manager and its sidecar normalizer; `secrets` go into the session manager's environment."""
+        self, provider: str, instance: str, endpoint: Endpoint, options: Sequence[str] = (),
+        environ: dict[str, str] | None = None,
+    ) -> Lane:  # fmt: skip
+        """A session manager, with further `options` and environment of its own, and its sidecar normalizer."""
         assert self._sockets is not None
         socket = f"unix:{self._sockets.name}/{provider}-{instance}.sock"
         identity = ["--provider", provider, "--instance", instance]
@@ -134,6 +138,8 @@ class Stack:
             arguments += ["--symbols", ",".join(endpoint.symbols)]
         manager = self.start(f"session_manager-{provider}-{instance}", arguments, environ=secrets)
         lane = Lane(provider, instance, manager, normalizer)
+        name = f"session_manager-{provider}-{instance}"
+        lane = Lane(provider, instance, self.start(name, [*arguments, *options], environ=environ), normalizer)
         self.lanes.append(lane)
         return lane
 

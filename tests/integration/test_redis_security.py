@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -67,12 +66,25 @@ async def _secured(folder: Path, *hosts: str) -> AsyncIterator[Secured]:
     tls = ("--tls-port", tls_port, "--tls-cert-file", pair.cert, "--tls-key-file", pair.key,
            "--tls-ca-cert-file", authority.ca, "--tls-auth-clients", "no")  # fmt: skip
     own = shutil.which("valkey-server") or shutil.which("redis-server")
-    base = ("--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder, "--aclfile", acl)
+    base = (
+        "--port",
+        port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        folder,
+        "--aclfile",
+        acl,
+        "--logfile",
+        folder / "redis.log",
+    )
     async with AsyncExitStack() as stack:
-        if own and stack.enter_context(_server([own, *base, *tls], tls_port)):
+        if own and stack.enter_context(_server([own, *base, *tls], folder / "own.log")):
             yield Secured(port, tls_port, authority)
             return
-        assert stack.enter_context(_server([get_binary_path(), *base], port))
+        assert stack.enter_context(_server([get_binary_path(), *base], folder / "embedded.log"))
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(pair.cert, pair.key)
         tls_port, _ = await stack.enter_async_context(proxy(port, context))
@@ -80,22 +92,19 @@ async def _secured(folder: Path, *hosts: str) -> AsyncIterator[Secured]:
 
 
 class _server:  # noqa: N801 # reads as the function it is used as
-    """A server process; entering says whether it answers on the port."""
+    """A server process; entering says whether it came up."""
 
-    def __init__(self, command: list, port: int) -> None:
-        self._command, self._port = [str(word) for word in command], port
+    def __init__(self, command: list, log: Path) -> None:
+        self._command, self._log = [str(word) for word in (*command, "--logfile", log)], log
 
     def __enter__(self) -> bool:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(400):
-            if self._process.poll() is not None:
-                return False  # it knows no TLS
-            try:
-                socket.create_connection(("127.0.0.1", self._port), 0.2).close()
-            except OSError:
-                time.sleep(0.02)
-                continue
-            return self._process.poll() is None
+        self._process = subprocess.Popen(self._command)
+        deadline = time.monotonic() + 20
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if self._log.exists() and "Ready to accept connections" in self._log.read_text():
+                return True
+            time.sleep(0.02)
+        assert "TLS" in self._log.read_text(), self._log.read_text()  # that it knows no TLS is the only excuse
         return False
 
     def __exit__(self, *_: object) -> None:
@@ -186,7 +195,7 @@ async def test_the_pipeline_works_within_its_rights(tmp_path: Path, secured: Sec
     )
     reader.subscribe(channels.pattern("PRIMARY", None, "DERIBIT"), is_pattern=True)
     reading = asyncio.create_task(reader.run())
-    await until(lambda: reader.connected)
+    await until(lambda: reader.connected, 20)
     directory = Directory([secured.url("strategy")])
     async with running(tmp_path, secured.url(OURS)) as rig:
         pusher = rig.pusher()
@@ -194,8 +203,8 @@ async def test_the_pipeline_works_within_its_rights(tmp_path: Path, secured: Sec
             envelope(1, "rest/instruments", {"symbols": ["BTC"]}), envelope(2, "trades.BTC", {"id": 1}),
             envelope(3, "book.BTC", {"seq": 1, "snapshot": True, "bids": [[1, 1]], "asks": [[2, 1]]}),
         )  # fmt: skip
-        await until(lambda: any(name.startswith(b"MARKET_DATA.PRIMARY.TRADES.") for name, _ in got), 10)
-        await until(lambda: directory.definitions("DERIBIT", ["BTC"]), 10)
+        await until(lambda: any(name.startswith(b"MARKET_DATA.PRIMARY.TRADES.") for name, _ in got), 20)
+        await until(lambda: directory.definitions("DERIBIT", ["BTC"]), 20)
         assert rig.counts.publish_failures == 0
     reading.cancel()
     await directory.close()
