@@ -110,13 +110,11 @@ class Stack:
             self._batch_ports[instance] = port
 
     def start_lane(
-        self, provider: str, instance: str, endpoint: Endpoint, secrets: dict[str, str] | None = None
-    ) -> Lane:
-        """A session manager and its sidecar normalizer; `secrets` go into the session manager's environment."""
-        self, provider: str, instance: str, endpoint: Endpoint, options: Sequence[str] = (),
-        environ: dict[str, str] | None = None,
+        self, provider: str, instance: str, endpoint: Endpoint, secrets: dict[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> Lane:  # fmt: skip
-        """A session manager, with further `options` and environment of its own, and its sidecar normalizer."""
+        """A session manager, with further `options`, and its sidecar normalizer; `secrets` go into the session manager's
+        environment."""
         assert self._sockets is not None
         socket = f"unix:{self._sockets.name}/{provider}-{instance}.sock"
         identity = ["--provider", provider, "--instance", instance]
@@ -136,10 +134,8 @@ class Stack:
             arguments += ["--stream-url", endpoint.stream, "--rest-url", endpoint.rest]
         if endpoint.symbols:
             arguments += ["--symbols", ",".join(endpoint.symbols)]
-        manager = self.start(f"session_manager-{provider}-{instance}", arguments, environ=secrets)
+        manager = self.start(f"session_manager-{provider}-{instance}", [*arguments, *options], environ=secrets)
         lane = Lane(provider, instance, manager, normalizer)
-        name = f"session_manager-{provider}-{instance}"
-        lane = Lane(provider, instance, self.start(name, [*arguments, *options], environ=environ), normalizer)
         self.lanes.append(lane)
         return lane
 

@@ -49,7 +49,7 @@ class Drills:
         for instance in ("PRIMARY", "REPLICA"):
             options = ("--state-dir", str(stack.directory / "hosts" / instance), *self._lease)
             endpoint = Endpoint(venue["stream"], venue["rest"])
-            stack.start_lane(PROVIDER, instance, endpoint, options, stores[instance].environ)
+            stack.start_lane(PROVIDER, instance, endpoint, stores[instance].environ, options)
 
     @property
     def _lease(self) -> tuple[str, ...]:
