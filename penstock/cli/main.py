@@ -248,6 +248,24 @@ def providers(as_json: Json = False) -> None:
         Console().print(listing.table())
 
 
+@app.command(epilog="Example: `penstock deploy --cluster penstock-prod`")
+def deploy(
+    cluster: Annotated[str, typer.Option(help="The ECS cluster.")],
+    providers: Annotated[str, typer.Option(help="Only these, comma-separated; else all, one after the other.")] = "",
+    wait_s: Annotated[float, typer.Option(min=1, help="How long a lane may take to be healthy.")] = 600.0,
+) -> None:
+    """Put the newest task definitions into service: REPLICA first, PRIMARY once it is healthy; stop at a failure."""
+    from penstock.cli.deploy import Ecs
+    from penstock.cli.rollout import roll
+
+    target = Ecs(cluster)
+    present = target.providers()
+    wanted = _provider_names(providers) if providers else tuple(present)
+    if missing := [name for name in wanted if name not in present]:
+        raise ConfigError(f"--providers: {', '.join(missing)} not deployed in {cluster}, expected {', '.join(present)}")
+    roll(target, wanted, typer.echo, wait_s=wait_s)
+
+
 @app.command("redis-acl", epilog="Example: `penstock redis-acl > terraform/modules/redis/acl.json`")
 def redis_acl() -> None:
     """Print every Redis user's ACL rules as JSON, without passwords: what the terraform module of Redis reads."""

@@ -25,6 +25,7 @@ import pytest
 from checker.recording import read
 from penstock import clock
 from penstock.cli.process import Process
+from penstock.cli.rollout import roll
 from penstock.cli.stack import Endpoint, Lane, Stack
 from tests.chaos.test_kill_each_process import _check, _day
 from tests.integration.moto_harness import TABLE, Moto, moto
@@ -32,7 +33,7 @@ from tests.integration.moto_harness import TABLE, Moto, moto
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 ROUNDS = int(os.environ.get("LEASE_ROUNDS", "1"))
-TTL_S = 6.0
+TTL_S = 10.0
 PROVIDER, SYMBOL = "deribit", "BTC-PERPETUAL"
 EPOCH = re.compile(rb"heartbeat epoch=(\d+)")
 
@@ -67,7 +68,7 @@ class Drills:
         return self.stack.start(f"contender-{self._contenders}", arguments, restart=False,
                                 environ=self.stores["PRIMARY"].environ)  # fmt: skip
 
-    async def held(self, process: Process, seconds: float = 120.0) -> None:
+    async def held(self, process: Process, seconds: float = 240.0) -> None:
         """Until this session manager is connected and its frames arrive."""
         await _until(lambda: process.metric("penstock_connections_up") > 0, f"{process.name} up", seconds)
         before = process.metric("penstock_delivered_total")
@@ -151,14 +152,39 @@ class Drills:
         await self.held(owner)
 
     async def deploy(self) -> None:
-        """Every process of both lanes is replaced, REPLICA first; PRIMARY only when REPLICA is heard again."""
-        for lane in reversed(self.stack.lanes):
-            for process in (lane.session_manager, lane.normalizer):
-                process.metrics = {}
-                process.kill(signal.SIGTERM)
-            await _until(lambda lane=lane: lane.normalizer.metric("penstock_records_total") > 0, "records")
-            await self.held(lane.session_manager)
-            self.figures["deploys of a lane"].append(1)
+        """Every process of both lanes is replaced as `penstock deploy` does it: REPLICA first, PRIMARY when it is healthy."""
+        began = clock.monotonic_s()
+        await asyncio.to_thread(
+            roll,
+            Local(self.stack),
+            [PROVIDER],
+            lambda text: print(text, flush=True),
+            wait_s=240,
+            settle_s=3,
+            poll_s=0.2,
+        )
+        self.figures["both lanes deployed, s"].append(clock.monotonic_s() - began)
+
+
+class Local:
+    """The processes of a stack as the target of a rolling deploy: a replaced process is one that starts again."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._lanes = {(lane.provider, lane.instance): lane for lane in stack.lanes}
+
+    def replace(self, provider: str, instance: str) -> None:
+        lane = self._lanes[provider, instance]
+        for process in (lane.session_manager, lane.normalizer):
+            process.metrics = {}
+            process.kill(signal.SIGTERM)
+            process.metrics = {}
+
+    def unhealthy(self, provider: str, instance: str) -> str:
+        lane = self._lanes[provider, instance]
+        if not lane.session_manager.metric("penstock_connections_up"):
+            return "no connection"
+        # A counter of a new process: something was published.
+        return "" if lane.normalizer.metric("penstock_records_total", schema="TRADES") else "no trades yet"
 
 
 async def test_never_three_accepted_sessions_and_nothing_lost(tmp_path: Path):
@@ -180,6 +206,7 @@ async def test_never_three_accepted_sessions_and_nothing_lost(tmp_path: Path):
                 f"{PROVIDER.upper()}:{SYMBOL}", "--trades-log", str(tmp_path / "trades.jsonl"),
             ])  # fmt: skip
             for lane in stack.lanes:
+                await _until(lambda lane=lane: lane.normalizer.metric("penstock_records_total") > 0, "records")
                 await drills.held(lane.session_manager)
             for number in range(ROUNDS):
                 for drill in (drills.kill, drills.freeze, drills.contenders, drills.deploy):
@@ -249,11 +276,11 @@ async def _close(venue: dict) -> None:
         response.raise_for_status()
 
 
-async def _ended(process: Process, seconds: float = 120.0) -> None:
+async def _ended(process: Process, seconds: float = 240.0) -> None:
     await _until(lambda: bool(process.exits), f"{process.name} to end", seconds)
 
 
-async def _until(condition, what: str, seconds: float = 120.0) -> None:
+async def _until(condition, what: str, seconds: float = 240.0) -> None:
     deadline = clock.monotonic_s() + seconds
     while not condition():
         assert clock.monotonic_s() < deadline, f"no {what} within {seconds:g} s"
