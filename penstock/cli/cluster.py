@@ -132,6 +132,13 @@ class Cluster:
         """Whether it serves slots, as it says itself."""
         return bool((await _ask(member, "ROLE"))[0] == b"master")
 
+    async def promote(self, member: Member) -> None:
+        """Make a replica the primary, in agreement with its primary; nothing where it is one."""
+        if not await self.is_primary(member):
+            await _ask(member, "CLUSTER", "FAILOVER")
+            await self._until(lambda: self.is_primary(member), "a replica is not promoted")
+            await self.settled()
+
     async def promoted(self, member: Member) -> None:
         """Wait until a replica has taken over from this dead primary."""
 

@@ -218,7 +218,9 @@ class Failover:
     async def _redis(self, number: int, kind: str, how: str) -> None:
         """The node on which PRIMARY's subscription is."""
         member = self.cluster.member(str(self._witness.metrics["nodes"][0]))
-        had_slots = await self.cluster.is_primary(member)
+        if how == "kill":
+            # It is to be a failover: somebody has to take over from it.
+            await self.cluster.promote(member)
         self._note(number, kind, member.url)
         if how == "kill":
             assert member.process is not None
@@ -229,9 +231,8 @@ class Failover:
         switched = await self._switched()
         if how == "kill":
             await self.cluster.kill(member)
-            if had_slots:
-                await self.cluster.promoted(member)
-                self.promotions += 1
+            await self.cluster.promoted(member)
+            self.promotions += 1
             await self.cluster.launch(member)
         else:
             self.cluster.thaw(member)
