@@ -69,7 +69,11 @@ async def normalizer(folder: Path, url: str, instance: int) -> AsyncIterator[Pus
     folder.mkdir()  # noqa: ASYNC240 # nothing runs yet
     name = INSTANCES[BOTH.index(instance)]
     config = NormalizerConfig(
-        provider="deribit", instance=name, listen=f"unix:{folder}/n.sock", redis=(url,), quarantine_dir=f"{folder}/q"
+        provider="deribit",
+        instance=name,
+        listen=f"unix:{folder}/n.sock",
+        redis=tuple(url.split(",")),
+        quarantine_dir=f"{folder}/q",
     )
     service = Service(config, INFO, Venue())
     task = asyncio.create_task(service.run())

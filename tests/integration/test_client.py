@@ -17,6 +17,7 @@ from penstock.channels import INSTANCES
 from penstock.client import Beat, Item, LaneSwitch, Live, Loss, Message, Notice, Stale, Subscription, subscribe
 from penstock.errors import Terminal
 from strategies.feed.directory import Directory
+from strategies.feed.feed import Feed
 from tests.conftest import free_port
 from tests.integration.client_harness import BOOK, TICKER, market
 from tests.integration.normalizer_harness import S, start_valkey, until
@@ -35,6 +36,7 @@ class Consumer:
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.at: list[float] = []
+        self.feed: Feed | None = None
 
     async def consume(self, stream: Subscription) -> None:
         async for item in stream:
@@ -78,6 +80,7 @@ async def consuming(
         task = asyncio.create_task(consumer.consume(stream))
         feed = stream.feed
         assert feed is not None
+        consumer.feed = feed
         await until(lambda: all(reader.connected for reader in feed.readers))
         await asyncio.sleep(0.05)
         yield consumer
