@@ -24,7 +24,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     python -m simulator --providers deribit,binance_spot --port 9000 --rate 500 --seed 7 --ledger /tmp/ledger.jsonl
 
     One JSON line on stdout says where each provider listens. `rate` is in market events per second over all providers
-    (0: as fast as possible), `port` 0 takes any free one. POST /control/fault and the rest: see simulator/server.py.
+    (0: as fast as possible), `port` 0 takes any free one. `held`: no event before POST /control/start. `events`: how many
+    there are, 0 for no end. POST /control/fault and the rest: see simulator/server.py.
     """
 
     providers: tuple[str, ...]
@@ -32,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0
     rate: float = 100.0
     seed: int = 1
+    held: bool = False
+    events: int = 0
 
 
 def load_simulator(provider: str) -> type[Venue]:
@@ -50,13 +53,16 @@ def load_simulator(provider: str) -> type[Venue]:
 
 def main(argv: Sequence[str]) -> int:
     settings = config.load(Settings, argv)
-    if settings.rate < 0 or not settings.providers:
-        raise ConfigError(f"--rate is {settings.rate} and --providers {settings.providers}, expected >= 0 and a name")
+    if settings.rate < 0 or settings.events < 0 or not settings.providers:
+        raise ConfigError(
+            f"--rate is {settings.rate}, --events {settings.events} and --providers {settings.providers}, "
+            "expected >= 0, >= 0 and a name"
+        )
     kinds = [load_simulator(provider) for provider in dict.fromkeys(settings.providers)]
     with Ledger(Path(settings.ledger)) as ledger:
-        asyncio.run(
-            _serve(Server([kind(settings.seed, ledger) for kind in kinds], ledger, settings.rate), settings.port)
-        )
+        venues = [kind(settings.seed, ledger) for kind in kinds]
+        server = Server(venues, ledger, settings.rate, held=settings.held, limit=settings.events)
+        asyncio.run(_serve(server, settings.port))
     return 0
 
 

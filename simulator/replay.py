@@ -50,9 +50,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     python -m simulator.replay --capture btcusdt_20240808.gz,btcusdt_20240809.gz --provider binance_spot --speed 10
 
-    One JSON line on stdout says where it listens, another {"event":"finished","frames":n} when all is sent.
+    One JSON line on stdout says where it listens, another {"event":"finished","frames":n} when all is sent. GET
+    /control/state answers {"events": frames of it so far, "of": frames of the recording}.
     `capture`: files or directories. `speed`: a multiple of the recorded pace, or max. `wait_connections`: start when
-    so many are subscribed. `definitions`: a file to answer REST requests with that the recording lacks.
+    so many are subscribed; 0: on POST /control/start. `definitions`: a file to answer REST requests with that the
+    recording lacks.
     `ledger`: a file that gets one JSON line per frame sent.
     """
 
@@ -88,6 +90,7 @@ class Replay:
         self._position = 0
         self._moved = asyncio.Condition()
         self._opened = 0
+        self._sent = self._passed = 0
         self._bodies: dict[str, str] = {}
         if hasattr(self._venue, "definitions_for"):
             self._bodies = self._venue.definitions_for(self.recording.symbols())
@@ -99,6 +102,8 @@ class Replay:
     async def start(self, port: int) -> tuple[web.AppRunner, dict[str, object]]:
         """Listen on loopback; returns the runner and the provider's entry of the listening line."""
         app = web.Application()
+        app.router.add_post("/control/start", self._begin)
+        app.router.add_get("/control/state", self._state)
         app.router.add_get(f"/{self._provider}{{path:.*}}", self._serve)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -118,7 +123,7 @@ class Replay:
         while (rest_ns := self._asked_ns + _SETTLE_NS - clock.monotonic_ns()) > 0:  # noqa: ASYNC110 # a quiet second
             await asyncio.sleep(rest_ns / 1e9)
         keep_control = getattr(self._venue, "REPLAY_CONTROL", False)
-        began, sent = clock.monotonic_ns(), 0
+        began = clock.monotonic_ns()
         first = self.recording.frames[0].ts_recv if self.recording.frames else 0
         for number, (ts_recv, _, _, url, payload) in enumerate(self.recording.frames):
             wait_ns = began + int((ts_recv - first) / self._speed) - clock.monotonic_ns() if self._speed else 0
@@ -128,11 +133,13 @@ class Replay:
             self._position = ts_recv
             channel = channels_on(self._payloads, url)(payload)
             if keep_control or channel != "control":
-                sent += 1
-                self._send(sent, channel, payload)
+                self._sent += 1
+                self._send(self._sent, channel, payload)
+            self._passed = number
         self._position = 1 << 63
         await self._flush()
-        return sent
+        self._passed = len(self.recording.frames)
+        return self._sent
 
     def _symbols(self) -> list[str]:
         named: Callable[[Sequence[Frame]], list[str]] | None = getattr(self._venue, "symbols_in", None)
@@ -211,9 +218,16 @@ class Replay:
 
     def _subscribed(self, connection: Connection) -> None:
         self._ready.add(connection.number)
-        if len(self._ready) >= self._wait_connections:
+        if len(self._ready) >= self._wait_connections > 0:
             self._enough.set()
         self._asked_ns = clock.monotonic_ns()
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        self._enough.set()
+        return await self._state(request)
+
+    async def _state(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        return web.json_response({"events": self._passed, "of": len(self.recording.frames)})
 
     async def _answer(self, path: str, query: list[tuple[str, str]]) -> web.Response:
         """The newest recorded answer as of the replay's position. A book is not shown before its time."""

@@ -1,6 +1,7 @@
 """One process, one port, several venues: the market clock and the control paths.
 
 POST /control/fault   a `faults.Fault` as JSON; answers {"connections": n}, 400 for nonsense, 409 where none matches
+POST /control/start   begin a market that was served `held`; connections, snapshots and heartbeats there are before
 POST /control/stop    stop the market, wait until conflated data is out; answers {"ledger": lines}
 GET  /control/state   counts, and the largest number of client calls per window: see `traffic`
 GET  /control/calls   ?provider=NAME: every client call with its time
@@ -32,10 +33,12 @@ class Server:
     """Serves venues; `run` drives the market until cancelled.
 
     `rate` is in events per second over all venues, each getting its share by number of listings; 0 is as fast as
-    possible.
+    possible. A `held` market waits for POST /control/start, and one of `limit` events (0: endless) rests after them.
     """
 
-    def __init__(self, venues: Sequence[Venue], ledger: Ledger, rate: float) -> None:
+    def __init__(
+        self, venues: Sequence[Venue], ledger: Ledger, rate: float, *, held: bool = False, limit: int = 0
+    ) -> None:
         self.events = 0
         """Market events so far."""
         self.given_up = 0
@@ -44,7 +47,9 @@ class Server:
         self._ledger = ledger
         self._rate = rate
         self._turns = [venue for venue in venues for _ in venue.market.listings]
+        self._limit = limit or 1 << 62
         self._stopping = False
+        self._held = held
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int) -> dict[str, dict[str, object]]:
@@ -53,6 +58,7 @@ class Server:
         for venue in self._venues.values():
             venue.routes(Router(app, venue))
         app.router.add_post("/control/fault", self._fault)
+        app.router.add_post("/control/start", self._begin)
         app.router.add_post("/control/stop", self._stop)
         app.router.add_get("/control/state", self._state)
         app.router.add_get("/control/calls", self._calls)
@@ -91,8 +97,9 @@ class Server:
             if now >= tick:
                 tick = max(tick + _TICK_NS, now)
                 self._tick()
-            if self._stopping:
+            if self._held or self._stopping or self.events >= self._limit:
                 await asyncio.sleep(_BATCH_S)
+                base, done = clock.monotonic_ns(), 0
                 continue
             if not self._rate:
                 self._batch(1 << 30, now + _TURN_NS)
@@ -110,7 +117,7 @@ class Server:
         """Up to `count` events, flushed at least every millisecond, for no longer than `until`; how many there were."""
         turns, flush_at = self._turns, clock.monotonic_ns() + _FLUSH_NS
         made = 0
-        while made < count:
+        while made < count and self.events < self._limit:
             venue = turns[self.events % len(turns)]
             venue.on_event(venue.market.step(clock.time_ns()))
             self.events += 1
@@ -158,6 +165,10 @@ class Server:
                 break
             await asyncio.sleep(_BATCH_S)
 
+    async def _begin(self, request: web.Request) -> web.Response:  # noqa: ARG002 # aiohttp's signature
+        self._held = False
+        return _answer({"events": self.events})
+
     async def _stop(self, request: web.Request) -> web.Response:  # noqa: ARG002 # aiohttp's signature
         self._stopping = True
         await asyncio.sleep(_DRAIN_S)
@@ -177,7 +188,7 @@ class Server:
             }
             for name, venue in self._venues.items()
         }
-        counts = {"events": self.events, "given_up": self.given_up, "ledger": self._ledger.lines}
+        counts = {"events": self.events, "of": self._limit, "given_up": self.given_up, "ledger": self._ledger.lines}
         return _answer({"stopped": self._stopping, **counts, "providers": providers})
 
     async def _calls(self, request: web.Request) -> web.Response:

@@ -47,12 +47,13 @@ class Comparison:
 
 def compare(one: Path, two: Path) -> Iterator[Comparison]:
     """Every stream of two logs. Raises ConfigError for files that are none."""
-    logs = _read(one), _read(two)
+    logs = read(one), read(two)
     for key in sorted(logs[0].keys() | logs[1].keys()):
         yield _Walk(key, logs[0].get(key, []), logs[1].get(key, [])).compare()
 
 
-def _read(path: Path) -> dict[str, list[str]]:
+def read(path: Path) -> dict[str, list[str]]:
+    """The lines of a log by stream (kind and instrument). Raises ConfigError for a file that is none."""
     streams: dict[str, list[str]] = defaultdict(list)
     try:
         for line in path.read_text("utf-8").splitlines():
@@ -126,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("two logs are expected: python -m strategies.comparison LIVE.seen BACKTEST.seen")
     good = True
     for found in compare(Path(argv[0]), Path(argv[1])):
-        good = good and (found.equal or found.key.startswith("marker "))
+        good = good and (found.equal or found.key.startswith(("marker ", "lane ")))
         where = f"common {found.common:6}  by image {found.imaged:4}  before {found.before}  after {found.after}"
         print(f"{'equal' if found.equal else 'DIFFERENT':9} {found.key:34} {where}  {found.digest[:16]}")  # noqa: T201
         if found.differing:

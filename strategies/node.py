@@ -135,6 +135,7 @@ def _config(wanted: Run, exits: Sequence[Account]) -> TradingNodeConfig:
                 redis_urls=settings.redis,
                 instrument_ids=tuple(names),
                 names=names,
+                history=_url(settings.history),
                 definitions_timeout_s=_START_S / 2,
                 routing=RoutingConfig(default=True),
             )
@@ -147,6 +148,10 @@ def _config(wanted: Run, exits: Sequence[Account]) -> TradingNodeConfig:
         # A venue's word that the orders are cancelled takes a moment.
         timeout_post_stop=_REAL_STOP_S if real else 0.1,
     )
+
+
+def _url(text: str) -> str:
+    return text if "://" in text or not text else Path(text).resolve().as_uri()
 
 
 def _risk(settings: Settings) -> LiveRiskEngineConfig:

@@ -62,7 +62,8 @@ class Execution(_Part, frozen=True):
 
 class Settings(_Part, frozen=True):
     """The whole file. `instruments` are `PROVIDER:SYMBOL`, in the order the strategy expects them; `strategy` are the
-    fields of its own configuration; `backtest` is for backtests.
+    fields of its own configuration; `backtest` is for backtests. `history`: the stored dataset (a folder, `file://…`,
+    `s3://…`) that answers the strategy's requests for past data.
 
     `on_stale`: when no lane of an instrument's data is heard, `cancel` its working orders and send no new ones until it
     is live again, `hold` only sends no new ones, `ignore` leaves it to the strategy. `on_stop`: `cancel` or `keep` the
@@ -73,6 +74,7 @@ class Settings(_Part, frozen=True):
     strategy: dict[str, Any] = msgspec.field(default_factory=dict)
     backtest: dict[str, Any] = msgspec.field(default_factory=dict)
     redis: tuple[str, ...] = ()
+    history: str = ""
     execution: dict[str, Execution] = msgspec.field(default_factory=dict)
     risk: Risk = Risk()
     on_stale: Literal["cancel", "hold", "ignore"] = "cancel"

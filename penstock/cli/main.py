@@ -150,6 +150,36 @@ def backtest(
     raise typer.Exit(command.main(strategy, config, between, _url(source), output, seen_log, console, as_json=as_json))
 
 
+@app.command(epilog="Example: `penstock digests --events 3000 --rate 200`")
+def digests(
+    directory: Directory = Path(".penstock/digests"),
+    capture: Annotated[str, typer.Option(help="Replay this recording (comma-separated files).")] = "",
+    provider: Annotated[str, typer.Option(help="The recording's provider.")] = "",
+    providers: Annotated[str, typer.Option(help="Simulated providers.")] = "binance_spot,coinbase_advanced,deribit",
+    events: Annotated[int, typer.Option(min=30, help="How many events the simulated market has.")] = 100_000,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second, all venues together.")] = 400.0,
+    seed: Annotated[int, typer.Option(help="The market's seed.")] = 1,
+    speed: Annotated[str, typer.Option(help="Replay speed: a multiple of the recorded pace, or max.")] = "4",
+    every: Annotated[int, typer.Option(min=0, help="Quotes of an instrument from one order to the next.")] = 100,
+    fills: Annotated[bool, typer.Option("--fills", help="Compare fills too: for markets slow enough.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show that a strategy sees the same on one lane, on both, with PRIMARY killed, and in a backtest."""
+    from penstock.cli.digests import Options, run
+
+    if capture and not provider:
+        raise ConfigError("--capture needs --provider, the venue that was recorded")
+    files = tuple(Path(name) for name in capture.split(",") if name)
+    for file in files:
+        if not file.exists():
+            raise ConfigError(f"--capture is {str(file)!r}: no such file")
+    options = Options(
+        directory=directory, providers=_provider_names(provider if capture else providers), events=events, rate=rate,
+        seed=seed, captures=files, speed=speed, every=every, fills=fills, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(run(options, Console(stderr=as_json)))
+
+
 @app.command(epilog="Example: `penstock tail 'MARKET_DATA.PRIMARY.TRADES.*' --redis redis://127.0.0.1:6379`")
 def tail(
     pattern: Annotated[str, typer.Argument(help="A PSUBSCRIBE pattern.")] = "MARKET_DATA.*",

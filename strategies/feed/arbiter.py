@@ -158,6 +158,12 @@ class Stream:
             self.selector.old_ns = now_ns
         return self._choose()
 
+    @property
+    def sound(self) -> bool:
+        """Whether what is delivered is known to be whole; a stream that was never heard is not."""
+        active = self.selector.active
+        return active is not None and self.selector.lanes[active].trusted
+
     def _framed(self, data: bytes) -> bool:
         # Whole records of this stream's own type: the usual case, checked without walking. `penstock.dbn.records` is
         # the authority and the two agree on every input (tested).

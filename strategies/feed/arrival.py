@@ -64,14 +64,14 @@ class Arrivals:
         reached = released = 0
         for number, data in enumerate(self._messages):
             event = int.from_bytes(data[_EVENT], "little")
-            received = _received(data, event)
-            at = max(received, latest.get(data[4:8], 0), released)
-            self.late += received < released
-            self.raised += received < at
+            came = received(data)
+            at = max(came, latest.get(data[4:8], 0), released)
+            self.late += came < released
+            self.raised += came < at
             latest[data[4:8]] = at
             # The file goes by venue time where that is plausible and by receive time elsewhere: never by the later one.
-            reached = max(reached, min(event, received))
-            heappush(waiting, (at, number, data if received == at else arriving(data, at)))
+            reached = max(reached, min(event, came))
+            heappush(waiting, (at, number, data if came == at else arriving(data, at)))
             while waiting and waiting[0][0] < reached - SLACK_NS:
                 released, _, oldest = heappop(waiting)
                 yield Arrival(released, oldest)
@@ -80,9 +80,12 @@ class Arrivals:
             yield Arrival(at, oldest)
 
 
-def _received(data: bytes, event: int) -> int:
+def received(data: bytes) -> int:
+    """When a message was received (UNIX ns): its ts_recv, and a bar's end."""
     at = _RECEIVED_AT.get(data[1])
-    return event + _LENGTHS_NS[data[1]] if at is None else int.from_bytes(data[at : at + 8], "little")
+    if at is None:
+        return int.from_bytes(data[_EVENT], "little") + _LENGTHS_NS[data[1]]
+    return int.from_bytes(data[at : at + 8], "little")
 
 
 def arriving(data: bytes, at: int) -> bytes:

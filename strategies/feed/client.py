@@ -1,7 +1,7 @@
 """The NautilusTrader data client: what a strategy subscribes comes from Redis, both lanes arbitrated.
 
-For NautilusTrader >=1.231,<2. A venue in Nautilus is a provider here: `BTCUSDT.BINANCE_SPOT`. History is not on
-Pub/Sub: requests for past data are refused, backtests read the stored dataset.
+For NautilusTrader >=1.231,<2. A venue in Nautilus is a provider here: `BTCUSDT.BINANCE_SPOT`. Requests for past data
+are answered from the stored dataset, and live data joins it (`requests.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.component import LiveClock, MessageBus
 from nautilus_trader.common.providers import InstrumentProvider
 from nautilus_trader.live.config import LiveDataClientConfig
-from nautilus_trader.live.data_client import LiveMarketDataClient
 from nautilus_trader.live.factories import LiveDataClientFactory
 from nautilus_trader.model.data import CustomData, OrderBookDeltas
 from nautilus_trader.model.identifiers import ClientId, InstrumentId
@@ -26,10 +25,12 @@ from strategies.feed import bars, depth
 from strategies.feed.arbiter import Stream
 from strategies.feed.codec import Codec
 from strategies.feed.config import ArbiterConfig
-from strategies.feed.custom import MARKERS, PULSES, Liquidation, Marker, Pulse
+from strategies.feed.custom import PULSES, Liquidation, Marker, Pulse
 from strategies.feed.feed import Feed
+from strategies.feed.history import History
 from strategies.feed.instruments import Definitions, Listing
 from strategies.feed.notices import Beat, LaneSwitch, Live, Output, Stale
+from strategies.feed.requests import Requests
 
 _STATISTICS: Final = "STATISTICS"
 
@@ -37,17 +38,19 @@ _STATISTICS: Final = "STATISTICS"
 class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):
     """`redis_urls`: the nodes, tried in turn, each lane beginning at another. `instrument_ids`: everything strategies
     may use, as `SYMBOL.PROVIDER`; their definitions are awaited for at most `definitions_timeout_s` when connecting.
-    `names`: by which other Nautilus ids strategies know some of them (`BTCUSDT-PERP.BINANCE`).
+    `names`: by which other Nautilus ids strategies know some of them (`BTCUSDT-PERP.BINANCE`). `history`: the URL of the
+    stored dataset (`file:///…`, `s3://…`) that answers requests for past data; "": there is none.
     """
 
     redis_urls: tuple[str, ...] = ("redis://127.0.0.1:6379",)
     instrument_ids: tuple[str, ...] = ()
     names: dict[str, str] = {}  # noqa: RUF012 # msgspec copies it
     definitions_timeout_s: float = 30.0
+    history: str = ""
     arbiter: ArbiterConfig = ArbiterConfig()
 
 
-class PenstockDataClient(LiveMarketDataClient):
+class PenstockDataClient(Requests):
     """Trades, quotes, book deltas, depths, venues' bars, marks, indices, funding rates, status and instruments of the
     configured listings; the feed's notices and liquidations as custom data (`strategies.feed.custom`)."""
 
@@ -61,6 +64,7 @@ class PenstockDataClient(LiveMarketDataClient):
         clock: LiveClock,
     ) -> None:
         super().__init__(
+            history=History(config.history, config.names) if config.history else None,
             loop=loop,
             client_id=ClientId(name),
             venue=None,
@@ -76,10 +80,8 @@ class PenstockDataClient(LiveMarketDataClient):
         """Objects handed to Nautilus, by (provider, schema)."""
         self._settings = config
         self._definitions = Definitions(config.names)
-        self._listings: dict[InstrumentId, Listing] = {}
         self._by_key: dict[tuple[str, int], Listing] = {}
         self._interests: dict[tuple[InstrumentId, str], int] = {}
-        self._watched: set[tuple[type, InstrumentId]] = set()
         self._depths = depth.Depths()
         self._running: asyncio.Task[None] | None = None
 
@@ -128,7 +130,7 @@ class PenstockDataClient(LiveMarketDataClient):
                 key = (stream.provider, stream.schema)
                 for made in self.codec.objects(output):
                     self.delivered[key] = self.delivered.get(key, 0) + 1
-                    self._handle_data(made)
+                    self._live(stream, made)
                     if isinstance(made, OrderBookDeltas) and (top := self._depths.apply(made)) is not None:
                         self._handle_data(top)
 
@@ -158,8 +160,7 @@ class PenstockDataClient(LiveMarketDataClient):
         if isinstance(notice, LaneSwitch | Stale | Live):
             event = {LaneSwitch: "lane_switched", Stale: "feed_stale", Live: "feed_live"}[type(notice)]
             logger().info(event, instrument=listing.id.value, schema=stream.schema, **notice._asdict())
-        if (Marker, listing.id) in self._watched:
-            self._handle_data(CustomData(MARKERS, Marker(listing.id, stream.schema, notice, time_ns())))
+        self._mark(listing.id, stream.schema, notice)
 
     # --- subscriptions ------------------------------------------------------------------------------------------
 
@@ -167,13 +168,8 @@ class PenstockDataClient(LiveMarketDataClient):
         listing = self._listing(instrument_id)
         self._interests[instrument_id, schema] = self._interests.get((instrument_id, schema), 0) + 1
         if self._interests[instrument_id, schema] == 1:
+            self._expect(instrument_id, schema)
             await self.feed.subscribe(schema, listing.provider, listing.dbn_id)
-
-    def _listing(self, instrument_id: InstrumentId) -> Listing:
-        listing = self._listings.get(instrument_id)
-        if listing is None:
-            raise Terminal(f"{instrument_id} is not among this client's instrument_ids")
-        return listing
 
     async def _drop(self, instrument_id: InstrumentId, schema: str) -> None:
         count = self._interests.get((instrument_id, schema), 0)
@@ -181,6 +177,7 @@ class PenstockDataClient(LiveMarketDataClient):
             self._interests[instrument_id, schema] = count - 1
         elif count == 1:
             del self._interests[instrument_id, schema]
+            self._forget(instrument_id, schema)
             listing = self._listings[instrument_id]
             await self.feed.unsubscribe(schema, listing.provider, listing.dbn_id)
 
@@ -262,15 +259,6 @@ class PenstockDataClient(LiveMarketDataClient):
         self._watched.discard((command.data_type.type, command.instrument_id))
         if command.data_type.type is Liquidation:
             await self._drop(command.instrument_id, _STATISTICS)
-
-    async def _request_instrument(self, request: Any) -> None:
-        listing = self._listings.get(request.instrument_id)
-        if listing is not None:
-            self._handle_instrument(listing.instrument, request.id, request.start, request.end, request.params)
-
-    async def _request_instruments(self, request: Any) -> None:
-        found = [listing.instrument for key, listing in self._listings.items() if key.venue == request.venue]
-        self._handle_instruments(request.venue, found, request.id, request.start, request.end, request.params)
 
 
 _TIMELESS: Final = {"ts_event": 0, "ts_init": 0}

@@ -12,7 +12,7 @@ from strategies.feed.client import PenstockDataClient
 def feed_metrics(client: PenstockDataClient, provider: str) -> dict[str, Any]:
     """`lane` in use (PRIMARY, REPLICA, MIXED, NONE: none alive), and since the start: `switches` of books, `duplicates`
     (what both lanes brought), `gaps` (losses told by either lane), `malformed` messages, `refused` objects by reason of
-    all providers; `age_ms` per lane since anything was heard, null before that; `stale` streams now.
+    all providers; `age_ms` per lane since anything was heard, null before that; `stale` streams and sound `books` now.
     """
     arbiter = client.feed.arbiter
     streams = [s for s in arbiter.streams.values() if s.provider == provider and s.schema != "DEFINITION"]
@@ -30,6 +30,7 @@ def feed_metrics(client: PenstockDataClient, provider: str) -> dict[str, Any]:
         "gaps": sum(stream.counts.losses for stream in streams),
         "malformed": sum(stream.counts.malformed for stream in streams),
         "stale": sum(stream.selector.stale for stream in streams),
+        "books": sum(stream.sound for stream in books),
         "refused": dict(client.codec.refused),
         "age_ms": {
             name: None if at is None else (now - at) // 1_000_000 for name, at in zip(INSTANCES, heard, strict=True)

@@ -1,6 +1,8 @@
-"""An example: trades the smallest size in the direction in which both the book and the last trades lean.
+"""An example: a market maker that quotes the smallest size at the best bid and ask, and takes back the side against which
+both the book and the last trades lean.
 
-It shows how a strategy uses the feed and claims no edge: see README.md.
+It shows how a strategy uses the feed, and what it does when data is not whole: it quotes nothing. It claims no edge, and
+README.md says what it ignores.
 """
 
 from __future__ import annotations
@@ -11,40 +13,42 @@ from typing import Any, Final
 
 from nautilus_trader.config import StrategyConfig
 from nautilus_trader.model.data import DataType, OrderBookDeltas, QuoteTick, TradeTick
-from nautilus_trader.model.enums import AggressorSide, BookType, OrderSide, TimeInForce
+from nautilus_trader.model.enums import AggressorSide, BookType, OrderSide
 from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import Price
 from nautilus_trader.trading.strategy import Strategy
 
-from penstock.dbn import F_MAYBE_BAD_BOOK
 from strategies.feed.custom import Marker
-from strategies.feed.notices import Live, Stale
+from strategies.health import Health
+from strategies.sizing import passive, smallest
 
 _NS: Final = 1_000_000_000
 
 
 class ImbalanceConfig(StrategyConfig, frozen=True):
-    """`depth` levels a side are weighed; above `threshold` (-1 to 1) a side leans. `flow_decay` is what each trade
-    leaves of the flow before it. At most one order per instrument in `pause_s`, at most `max_orders` orders' worth held.
+    """`depth` levels a side are weighed; beyond `threshold` (0 to 1) the book leans. `flow_decay` is what each trade
+    leaves of the flow before it. Quotes are put and moved once in `pause_s`, taken back at any time. At most
+    `max_orders` smallest orders are held, long or short, working ones counted.
     """
 
     instrument_ids: tuple[InstrumentId, ...] = ()
     depth: int = 5
     threshold: float = 0.6
     flow_decay: float = 0.9
-    pause_s: float = 1.0
+    pause_s: float = 2.0
     max_orders: int = 5
 
 
 class ImbalanceStrategy(Strategy):  # type: ignore[misc] # Nautilus's compiled classes have no types
-    """Buys where bids outweigh asks and buyers were the aggressors, sells in the mirror image; otherwise waits."""
+    """Joins the best price on both sides; on one only while the market leans, on none while its data is in doubt."""
 
     def __init__(self, config: ImbalanceConfig) -> None:
         super().__init__(config)
         self._settings = config
+        self._health = Health()
         self._flow: dict[InstrumentId, float] = {}
-        self._ordered_ns: dict[InstrumentId, int] = {}
-        self._doubtful: set[InstrumentId] = set(config.instrument_ids)
-        self._stale: set[tuple[InstrumentId, str]] = set()
+        self._looked_ns: dict[InstrumentId, int] = {}
+        self._quoting: set[InstrumentId] = set()
 
     def on_start(self) -> None:
         for instrument_id in self._settings.instrument_ids:
@@ -58,12 +62,10 @@ class ImbalanceStrategy(Strategy):  # type: ignore[misc] # Nautilus's compiled c
             self.cancel_all_orders(instrument_id)
 
     def on_data(self, data: Any) -> None:
-        if isinstance(data, Marker):
-            key = (data.instrument_id, data.schema)
-            if isinstance(data.notice, Stale):
-                self._stale.add(key)
-            elif isinstance(data.notice, Live):
-                self._stale.discard(key)
+        if self._health.note(data):
+            # The flow has a hole; and whoever quotes on old prices is picked off.
+            self._flow.pop(data.instrument_id, None)
+            self._withdraw(data.instrument_id)
 
     def on_trade_tick(self, tick: TradeTick) -> None:
         sign = {AggressorSide.BUYER: 1.0, AggressorSide.SELLER: -1.0}.get(tick.aggressor_side, 0.0)
@@ -71,22 +73,22 @@ class ImbalanceStrategy(Strategy):  # type: ignore[misc] # Nautilus's compiled c
         self._flow[tick.instrument_id] = before * self._settings.flow_decay + sign * float(tick.size)
 
     def on_order_book_deltas(self, deltas: OrderBookDeltas) -> None:
-        if deltas.flags & F_MAYBE_BAD_BOOK:
-            self._doubtful.add(deltas.instrument_id)
-        else:
-            self._doubtful.discard(deltas.instrument_id)
+        self._health.book(deltas)
+        if not self._health.fit(deltas.instrument_id, "MBO"):
+            self._withdraw(deltas.instrument_id)
 
     def on_quote_tick(self, tick: QuoteTick) -> None:
-        key = tick.instrument_id
-        if self.clock.timestamp_ns() - self._ordered_ns.get(key, 0) < self._settings.pause_s * _NS:
+        key, now = tick.instrument_id, self.clock.timestamp_ns()
+        if (
+            not self._health.fit(key, "MBO", "MBP_1")
+            or now - self._looked_ns.get(key, 0) < self._settings.pause_s * _NS
+        ):
             return
-        if key in self._doubtful or (key, "MBO") in self._stale or (key, "MBP_1") in self._stale:
-            return
+        self._looked_ns[key] = now
         lean, flow = self._lean(key), self._flow.get(key, 0.0)
-        if lean > self._settings.threshold and flow > 0:
-            self._order(key, OrderSide.BUY)
-        elif lean < -self._settings.threshold and flow < 0:
-            self._order(key, OrderSide.SELL)
+        up, down = lean > self._settings.threshold and flow > 0, lean < -self._settings.threshold and flow < 0
+        self._quote(key, OrderSide.BUY, None if down else tick.bid_price)
+        self._quote(key, OrderSide.SELL, None if up else tick.ask_price)
 
     def _lean(self, key: InstrumentId) -> float:
         """From -1 (only asks) to 1 (only bids), over the best levels; 0 where a side is empty."""
@@ -96,17 +98,29 @@ class ImbalanceStrategy(Strategy):  # type: ignore[misc] # Nautilus's compiled c
         bids, asks = _quantity(book.bids()[: self._settings.depth]), _quantity(book.asks()[: self._settings.depth])
         return (bids - asks) / (bids + asks) if bids and asks else 0.0
 
-    def _order(self, key: InstrumentId, side: OrderSide) -> None:
+    def _quote(self, key: InstrumentId, side: OrderSide, best: Price | None) -> None:
+        """Have one order of this side at `best`, or none where that is None or more than may be held."""
         instrument = self.cache.instrument(key)
-        if instrument is None:
+        size = smallest(instrument)
+        price = None if best is None else passive(instrument, best.as_decimal(), side)
+        working = self.cache.orders_open(instrument_id=key, strategy_id=self.id, side=side)
+        working += self.cache.orders_inflight(instrument_id=key, strategy_id=self.id, side=side)
+        if any(order.price == price and not order.is_pending_cancel for order in working):
             return
-        quantity = instrument.min_quantity or instrument.size_increment
-        held = self.portfolio.net_position(key)
-        after = held + (1 if side == OrderSide.BUY else -1) * quantity.as_decimal()
-        if abs(after) > Decimal(self._settings.max_orders) * quantity.as_decimal():
-            return
-        self._ordered_ns[key] = self.clock.timestamp_ns()
-        self.submit_order(self.order_factory.market(key, side, quantity, time_in_force=TimeInForce.IOC))
+        for order in working:
+            if not order.is_pending_cancel:
+                self.cancel_order(order)
+        # What is being cancelled may still be filled.
+        exposed = sum((order.leaves_qty.as_decimal() for order in working), size.as_decimal())
+        held = Decimal(self.portfolio.net_position(key)) * (1 if side == OrderSide.BUY else -1)
+        if price is not None and held + exposed <= self._settings.max_orders * size.as_decimal():
+            self._quoting.add(key)
+            self.submit_order(self.order_factory.limit(key, side, size, price, post_only=True))
+
+    def _withdraw(self, key: InstrumentId) -> None:
+        if key in self._quoting:
+            self._quoting.discard(key)
+            self.cancel_all_orders(key)
 
 
 def _quantity(levels: Sequence[Any]) -> float:

@@ -26,7 +26,7 @@ from tests.integration.test_feed_live import LISTING, PROVIDER, ROOT, Lanes
 
 CONFIG = """
 instruments: [DERIBIT:BTC-PERPETUAL]
-strategy: {threshold: 0.01, pause_s: 0.1, max_orders: 100}
+strategy: {every: 40}
 backtest: {order_latency_ms: 1, maker_bps: 1, taker_bps: 3}
 """
 SPAN = ["--from", "2020-01-01", "--to", "2100-01-01"]
@@ -65,14 +65,14 @@ def backtest(folder: Path, source: Path, *more: str) -> subprocess.CompletedProc
     config = folder / "run.yaml"
     config.write_text(CONFIG)
     options = ["--config", str(config), *SPAN, "--source", str(source), *more]
-    command = [sys.executable, "-m", "penstock", "backtest", "imbalance", *options]
+    command = [sys.executable, "-m", "penstock", "backtest", "witness", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 async def live(lanes: Kept, url: str, seen: Path) -> None:
     """A node in its own process sees the market, loses PRIMARY, and stops."""
     command = [
-        sys.executable, "-m", "strategies.run", "--strategy", "imbalance", "--redis", url, "--stats",
+        sys.executable, "-m", "strategies.run", "--strategy", "witness", "--redis", url, "--stats",
         "--instruments", f"{PROVIDER}:{LISTING.raw_symbol}", "--seen-log", str(seen),
     ]  # fmt: skip
     node = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE, env=dict(os.environ))
@@ -216,7 +216,7 @@ def test_what_cannot_run_is_one_line(
     config = tmp_path / "run.yaml"
     config.write_text(CONFIG)
     options = ["--config", str(config), "--source", str(day), *arguments]
-    monkeypatch.setattr(sys, "argv", ["penstock", "backtest", "imbalance", *options])
+    monkeypatch.setattr(sys, "argv", ["penstock", "backtest", "witness", *options])
     with pytest.raises(SystemExit) as ended:
         command_line()
     assert ended.value.code == 2

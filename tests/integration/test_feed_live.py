@@ -373,7 +373,7 @@ async def test_garbage_on_the_channels_harms_nothing(valkey: str) -> None:
 
 def command(url: str, log: Path) -> list[str]:
     return [
-        sys.executable, "-m", "strategies.run", "--strategy", "imbalance", "--redis", url,
+        sys.executable, "-m", "strategies.run", "--strategy", "witness", "--redis", url,
         "--instruments", f"{PROVIDER}:{LISTING.raw_symbol}", "--trades-log", str(log), "--stats",
     ]  # fmt: skip
 
@@ -442,7 +442,7 @@ async def test_a_trading_node_sees_every_trade_once_while_primary_dies(valkey: s
     assert len(seen) > 300
     assert last["lane"] == "REPLICA"
     assert last["switches"] == 1
-    assert last["orders"] == last["fills"]
+    assert last["orders"] == last["fills"] > 0
     assert errors == ""
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from penstock import dbn
+from penstock.book import Book
 from penstock.errors import ConfigError
+from penstock.lots import SCALE
 from strategies import settings
 from strategies.carry.strategy import CarryConfig, CarryStrategy
 from strategies.ema_cross.strategy import EmaCrossConfig, EmaCrossStrategy
+from strategies.feed.books import doubted
 from strategies.feed.notices import Live, Loss, Stale
 from strategies.imbalance import config as imbalance
+from strategies.imbalance.strategy import ImbalanceConfig, ImbalanceStrategy
 from strategies.run import names
 from strategies.spread.strategy import SpreadConfig, SpreadStrategy
 from tests.unit.strategy_market import Market, instrument, orders
@@ -82,6 +86,90 @@ def test_no_average_while_trades_are_stale_or_lost() -> None:
                 market.notice(0, "TRADES", what)
         bought.append(len(orders(market.run(ema(market)))))
     assert bought == [0, 0, 1]
+
+
+def maker(market: Market, **fields: object) -> ImbalanceStrategy:
+    return ImbalanceStrategy(ImbalanceConfig(instrument_ids=market.ids, pause_s=1, **fields))  # type: ignore[arg-type]
+
+
+def two_sided(market: Market, bids: int, asks: int, *, doubtful: bool = False) -> None:
+    """A book of ten levels a side around 60,000 and its quote; `bids` and `asks` are the lots of each level."""
+    flags = dbn.F_MAYBE_BAD_BOOK if doubtful else 0
+    book, now = Book(PERP.publisher.publisher_id, PERP.instrument_id), market.now
+    levels = [(60_000 - n) * SCALE for n in range(1, 11)], [(60_000 + n) * SCALE for n in range(1, 11)]
+    book.replace([(price, bids) for price in levels[0]], [(price, asks) for price in levels[1]], now, now, 1)
+    market.record(doubted(book.image(now, now, 1)) if flags else book.image(now, now, 1))
+    market.quote(0, "60000", half="1")
+
+
+def resting(market: Market, strategy: ImbalanceStrategy) -> list[tuple[str, str, str]]:
+    """(side, price, status) of every order, in the order they were made."""
+    engine = market.run(strategy)
+    found = sorted(engine.cache.orders(), key=lambda order: (order.ts_init, order.client_order_id.value))
+    made = [(order.side_string(), str(Decimal(str(order.price)).normalize()), order.status_string()) for order in found]
+    assert all(order.is_post_only for order in found)
+    engine.dispose()
+    return made
+
+
+def test_the_maker_quotes_both_sides_and_follows_the_price() -> None:
+    """At the best bid and ask, post-only; moved when they moved, once a pause; taken back at the end."""
+    market = Market(PERP)
+    two_sided(market, 5, 5)
+    market.wait(0.5)
+    market.quote(0, "60010")  # too soon to move
+    market.wait(1)
+    market.quote(0, "60000.5", half="0.6")
+    market.wait(0.1)
+    market.quote(0, "60000.5", half="0.6")
+    assert resting(market, maker(market)) == [
+        ("BUY", "59999", "CANCELED"), ("SELL", "60001", "FILLED"),
+        ("BUY", "59999.9", "CANCELED"), ("SELL", "60001.1", "CANCELED"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bids", "asks", "side", "left"), [(50, 5, b"B", "BUY"), (5, 50, b"A", "SELL")])
+def test_the_maker_takes_back_the_side_the_market_leans_against(bids: int, asks: int, side: bytes, left: str) -> None:
+    """Book and trades lean the same way: one side only. The book alone moves nothing."""
+    for traded, wanted in ((False, {"BUY", "SELL"}), (True, {left})):
+        market = Market(PERP)
+        if traded:
+            market.trade(0, "60000", lots=1, side=side)
+        two_sided(market, bids, asks)
+        assert {made for made, *_ in resting(market, maker(market))} == wanted
+
+
+@pytest.mark.parametrize("what", ["stale book", "stale quotes", "lost on both", "doubtful"])
+def test_the_maker_quotes_nothing_on_data_that_is_not_whole(what: str) -> None:
+    """Both orders are taken back at once, and none is made while it lasts."""
+    market = Market(PERP)
+    two_sided(market, 5, 5)
+    market.wait(2)
+    if what == "doubtful":
+        two_sided(market, 5, 5, doubtful=True)
+    else:
+        market.notice(0, "MBP_1" if what == "stale quotes" else "MBO", LOST if what == "lost on both" else STALE)
+    known = market.now + (0 if what == "doubtful" else 10**6)
+    if what != "lost on both":  # after which the feed flags the book itself
+        market.wait(2)
+        market.quote(0, "60005", half="6")
+    engine = market.run(maker(market))
+    orders_made = engine.cache.orders()
+    assert [order.status_string() for order in orders_made] == ["CANCELED", "CANCELED"]
+    assert {order.ts_closed for order in orders_made} == {known}
+    engine.dispose()
+
+
+def test_the_maker_holds_no_more_than_it_may() -> None:
+    """Sold into at every price of a rising market, it stops at its bound."""
+    market = Market(PERP)
+    two_sided(market, 5, 5)
+    for step in range(10):
+        market.wait(1)
+        market.quote(0, str(60_010 + 5 * step))
+    engine = market.run(maker(market, max_orders=3))
+    assert {str(each.signed_decimal_qty()) for each in engine.cache.positions()} == {"-0.003"}
+    engine.dispose()
 
 
 def spread(market: Market, **fields: object) -> SpreadStrategy:
