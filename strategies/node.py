@@ -28,7 +28,7 @@ from strategies.feed.metrics import FeedMetrics
 from strategies.feed.stats import feed_metrics
 from strategies.guard import guarded
 from strategies.observer import Observations, observed
-from strategies.settings import Settings, configured
+from strategies.settings import Execution, Settings, configured, provider_and_symbol
 
 CLIENT: Final = "PENSTOCK"
 _FLUSH_S: Final = 0.5
@@ -119,6 +119,12 @@ def _names(settings: Settings) -> dict[str, str]:
     }
 
 
+def _traded(settings: Settings) -> tuple[str, ...]:
+    """The `SYMBOL.PROVIDER` of what is not traded in the sandbox."""
+    pairs = map(provider_and_symbol, settings.instruments)
+    return tuple(f"{s}.{p}" for p, s in pairs if settings.execution.get(p, Execution()).adapter != "sandbox")
+
+
 def _config(wanted: Run, exits: Sequence[Account]) -> TradingNodeConfig:
     settings, real = wanted.settings, is_real(wanted.settings)
     names = _names(settings)
@@ -135,6 +141,7 @@ def _config(wanted: Run, exits: Sequence[Account]) -> TradingNodeConfig:
                 redis_urls=settings.redis,
                 instrument_ids=tuple(names),
                 names=names,
+                traded=_traded(settings),
                 history=_url(settings.history),
                 definitions_timeout_s=_START_S / 2,
                 routing=RoutingConfig(default=True),

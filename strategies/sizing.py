@@ -1,6 +1,7 @@
 """Prices and quantities of orders, on the venue's steps.
 
-The feed's prices have nine decimals, because data may lie between the ticks; an order may not.
+The feed's prices have nine decimals, because data may lie between the ticks; an order may not. Nautilus's simulated
+matching fills only at prices that are written with all of them, a venue takes only its own tick's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.model.objects import Price, Quantity
+
+from strategies.feed.instruments import DECIMALS
 
 
 def quantity(instrument: Instrument, wanted: Decimal) -> Quantity | None:
@@ -35,4 +38,5 @@ def passive(instrument: Instrument, price: Decimal, side: OrderSide) -> Price:
     """The tick at `price` or the next one away from the market: down for a buy, up for a sell."""
     tick = instrument.price_increment.as_decimal().normalize()
     rounding = ROUND_FLOOR if side == OrderSide.BUY else ROUND_CEILING
-    return Price.from_str(f"{(price / tick).to_integral_value(rounding) * tick:f}")
+    digits = (instrument.info or {}).get(DECIMALS, instrument.price_precision)
+    return Price.from_str(f"{(price / tick).to_integral_value(rounding) * tick:.{digits}f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from html import escape
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Final
 from strategies.backtest import charts
 from strategies.backtest.assumptions import assumptions
 from strategies.backtest.ledger import Account, Fill
-from strategies.backtest.numbers import Unit, lasting, plain, signed, utc
+from strategies.backtest.numbers import Unit, lasting, plain, utc
 from strategies.backtest.quality import Quality
 from strategies.backtest.run import Outcome
 
@@ -143,12 +143,13 @@ class Page:
         every = sorted(((fill, account) for account in self._traded for fill in account.fills), key=lambda x: x[0].ts)
         if not every:
             return ""
+        units = {a.currency: Unit.of(a.currency, _amounts(self._traded, a.currency)) for a in self._traded}
         rows = [
             [
                 utc(f.ts, "%m-%d %H:%M:%S.%f")[:-3], escape(f.instrument), "bought" if f.buy else "sold",
                 _unit(plain(f.quantity), a.unit), _unit(plain(f.price), a.quote), "maker" if f.maker else "taker",
-                _unit(plain(f.fee), a.currency), _unit(plain(f.position), a.unit),
-                _unit(signed(f.realized, _DIGITS), a.currency),
+                _unit(plain(units[a.currency].part(f.fee)), units[a.currency].name), _unit(plain(f.position), a.unit),
+                _unit(units[a.currency].text(f.realized), units[a.currency].name),
             ]
             for f, a in every[-_ROWS:]
         ]  # fmt: skip
@@ -205,6 +206,13 @@ class Page:
         }
         listed = "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in rows.items())
         return f'<section><h2>What the strategy saw</h2><div class="card"><dl>{listed}</dl></div></section>'
+
+
+def _amounts(accounts: Sequence[Account], currency: str) -> Iterator[Decimal]:
+    for account in accounts:
+        if account.currency == currency:
+            for fill in account.fills:
+                yield from (fill.fee, fill.realized)
 
 
 def _reported(quality: Quality) -> list[str]:

@@ -38,13 +38,15 @@ _STATISTICS: Final = "STATISTICS"
 class PenstockDataClientConfig(LiveDataClientConfig, frozen=True):
     """`redis_urls`: the nodes, tried in turn, each lane beginning at another. `instrument_ids`: everything strategies
     may use, as `SYMBOL.PROVIDER`; their definitions are awaited for at most `definitions_timeout_s` when connecting.
-    `names`: by which other Nautilus ids strategies know some of them (`BTCUSDT-PERP.BINANCE`). `history`: the URL of the
-    stored dataset (`file:///…`, `s3://…`) that answers requests for past data; "": there is none.
+    `names`: by which other Nautilus ids strategies know some of them (`BTCUSDT-PERP.BINANCE`). `traded`: the
+    `SYMBOL.PROVIDER` of those whose orders go to a venue. `history`: the URL of the stored dataset (`file:///…`, `s3://…`)
+    that answers requests for past data; "": there is none.
     """
 
     redis_urls: tuple[str, ...] = ("redis://127.0.0.1:6379",)
     instrument_ids: tuple[str, ...] = ()
     names: dict[str, str] = {}  # noqa: RUF012 # msgspec copies it
+    traded: tuple[str, ...] = ()
     definitions_timeout_s: float = 30.0
     history: str = ""
     arbiter: ArbiterConfig = ArbiterConfig()
@@ -79,7 +81,7 @@ class PenstockDataClient(Requests):
         self.delivered: dict[tuple[str, str], int] = {}
         """Objects handed to Nautilus, by (provider, schema)."""
         self._settings = config
-        self._definitions = Definitions(config.names)
+        self._definitions = Definitions(config.names, config.traded)
         self._by_key: dict[tuple[str, int], Listing] = {}
         self._interests: dict[tuple[InstrumentId, str], int] = {}
         self._depths = depth.Depths()

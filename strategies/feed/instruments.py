@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ PRICE_PRECISION: Final = 9
 """Decimals of every price. DBN's own scale, because venues publish prices between the ticks: block trades (Deribit's
 get_instruments example has tick 2.5 and block_trade_tick_size 0.01), marks and indices, orders older than a change of
 tick. Nautilus refuses a price that its instrument's precision does not hold, and one precision serves an instrument."""
+
+DECIMALS: Final = "order_decimals"
+"""Where the `info` of an instrument whose orders go to a venue says how many decimals the venue's tick has."""
 
 TO_RAW: Final = 10 ** (FIXED_PRECISION - 9)
 """1e-9 fixed point to Nautilus's raw integers, in this build of it (16 decimals, or 9 in standard precision)."""
@@ -54,10 +57,12 @@ class Definitions:
     """Decodes definitions. One Rust decoder for all: it only ever sees bytes whose framing was checked.
 
     `names`: Nautilus ids by `SYMBOL.PROVIDER`, for instruments that are to be called something else than that.
+    `traded`: the `SYMBOL.PROVIDER` of those whose orders go to a venue.
     """
 
-    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+    def __init__(self, names: Mapping[str, str] | None = None, traded: Collection[str] = ()) -> None:
         self._names = names or {}
+        self._traded = traded
         self._decoder = databento_dbn.DBNDecoder(has_metadata=False, input_version=VERSION)
 
     def listing(self, provider: str, data: bytes) -> Listing:
@@ -75,7 +80,8 @@ class Definitions:
         message: Any = self._decoder.decode()[0]
         try:
             name = f"{message.raw_symbol}.{provider}"
-            return _listing(InstrumentId.from_str(self._names.get(name, name)), provider, message, record)
+            key = InstrumentId.from_str(self._names.get(name, name))
+            return _listing(key, provider, message, record, traded=name in self._traded)
         except (ValueError, OverflowError, TypeError) as error:
             raise PayloadError(
                 "definition", message.raw_symbol, str(error), "an instrument Nautilus can hold"
@@ -87,7 +93,7 @@ def precision(value: int) -> int:
     return len(decimal_text(value).partition(".")[2])
 
 
-def _listing(key: InstrumentId, provider: str, message: Any, record: bytes) -> Listing:
+def _listing(key: InstrumentId, provider: str, message: Any, record: bytes, *, traded: bool) -> Listing:
     lot, tick = message.unit_of_measure_qty, message.min_price_increment
     if not 0 < lot < UNDEF_PRICE or not 0 < tick < UNDEF_PRICE:
         raise ValueError(f"lot {lot} and tick {tick} at 1e-9, expected both positive")
@@ -97,11 +103,14 @@ def _listing(key: InstrumentId, provider: str, message: Any, record: bytes) -> L
         instrument, lot, digits = _contract(key, message, lot, tick), SCALE, 0
     else:
         digits = precision(lot)
-        instrument = _instrument(key, message, lot, tick, digits)
+        info = {DECIMALS: precision(tick)} if traded else None
+        instrument = _instrument(key, message, lot, tick, digits, info)
     return Listing(instrument, provider, message.instrument_id, instrument.id, lot * TO_RAW, digits, record)
 
 
-def _instrument(key: InstrumentId, message: Any, lot: int, tick: int, digits: int) -> Instrument:
+def _instrument(
+    key: InstrumentId, message: Any, lot: int, tick: int, digits: int, info: dict[str, Any] | None
+) -> Instrument:
     pair, _, settle = message.group.partition(":")
     base, _, quote = pair.partition("/")
     if not base or not quote:
@@ -119,6 +128,7 @@ def _instrument(key: InstrumentId, message: Any, lot: int, tick: int, digits: in
         "min_quantity": Quantity.from_raw(max(message.min_lot_size, 1) * lot * TO_RAW, digits),
         "ts_event": message.ts_event,
         "ts_init": message.ts_recv,
+        "info": info,
     }
     kind, coin = message.security_type, Currency.from_str(base)
     if kind == "SPOT":

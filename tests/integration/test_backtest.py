@@ -26,7 +26,7 @@ from tests.integration.test_feed_live import LISTING, PROVIDER, ROOT, Lanes
 
 CONFIG = """
 instruments: [DERIBIT:BTC-PERPETUAL]
-strategy: {every: 40}
+strategy: {every: 41}
 backtest: {order_latency_ms: 1, maker_bps: 1, taker_bps: 3}
 """
 SPAN = ["--from", "2020-01-01", "--to", "2100-01-01"]

@@ -153,8 +153,13 @@ def test_orders_are_on_the_venues_steps() -> None:
     """Quantities down to whole steps, none below the smallest order; prices to the tick away from the market."""
     assert str(quantity(LISTED, Decimal("0.0129"))) == "0.012"
     assert quantity(LISTED, Decimal("0.0009")) is None
-    assert str(passive(LISTED, Decimal("60000.19"), OrderSide.BUY)) == "60000.1"
-    assert str(passive(LISTED, Decimal("60000.11"), OrderSide.SELL)) == "60000.2"
+    assert str(passive(LISTED, Decimal("60000.19"), OrderSide.BUY)) == "60000.100000000"
+    assert str(passive(LISTED, Decimal("60000.11"), OrderSide.SELL)) == "60000.200000000"
+    # What goes to a venue has the venue's decimals: some refuse a price that is written with more.
+    for traded, text in (((), "60000.100000000"), (("BTCUSDT.BINANCE_USDM",), "60000.1")):
+        record = instrument("binance_usdm", "BTCUSDT").record(1, 2)
+        made = Definitions({}, traded).listing("BINANCE_USDM", record).instrument
+        assert str(passive(made, Decimal("60000.19"), OrderSide.BUY)) == text
     assert str(of_base(LISTED, Decimal("0.01"), Decimal(60_000))) == "0.010"
     dollars = Definitions().listing("DERIBIT", inverse().record(1, 2)).instrument
     assert str(of_base(dollars, Decimal("0.01"), Decimal(60_055))) == "600"
