@@ -53,6 +53,13 @@ def _translated(node: exp.Expression) -> exp.Expression:
         # Athena counts whole units that have passed, DuckDB's date_diff boundaries that were crossed.
         unit = exp.Literal.string(str(node.args.get("unit") or "day").strip("'").lower())
         return exp.Anonymous(this="date_sub", expressions=[unit, node.expression, node.this])
+    if isinstance(node, exp.Cast) and node.to.is_type("timestamp") and node.to.expressions:
+        # DuckDB has no way from nanoseconds to any other precision but through microseconds.
+        node.set("this", exp.cast(node.this, "timestamp"))
+        return node
+    if isinstance(node, exp.Cast) and node.to.is_type("decimal") and not node.to.expressions and node.this.is_string:
+        # DECIMAL '0.001' has the digits it is written with.
+        return exp.Literal.number(node.this.name)
     if isinstance(node, exp.Decode):
         # Athena puts U+FFFD for what is no UTF-8, DuckDB a question mark.
         return exp.Anonymous(this="decode", expressions=[node.this, exp.Literal.string("replace")])

@@ -59,6 +59,34 @@ class Table(NamedTuple):
     keys: tuple[Key, ...]
 
 
+_OF_CHANNEL: Final = (Column("schema", "string"), Column("channel", "string", "channel as the venue writes it"))
+_REPORTS: Final = {
+    "completeness": (
+        "Messages by channel and hour: seen by each lane, merged, and for how long each lane covered the channel.",
+        (
+            *_OF_CHANNEL,
+            Column("hour", "int", "of the UTC day"),
+            *(
+                Column(name, "bigint", "messages")
+                for name in ("primary", "replica", "merged", "both", "primary_only", "replica_only")
+            ),
+            *(Column(f"covered_{lane}_ns", "bigint") for lane in ("primary", "replica", "either")),
+        ),
+    ),
+    "missing": (
+        "What nobody has: uncovered intervals, gaps in venues numbering, holes between processes, quarantined frames.",
+        (
+            Column("kind", "string", "uncovered, gap, hole or quarantined"),
+            *_OF_CHANNEL,
+            Column("lane", "string", "whose hole; null: of both"),
+            *(Column(name, "bigint", "UNIX ns") for name in ("ts_start", "ts_end")),
+            Column("reason", "string"),
+            *(Column(name, "bigint", "number of the venue, of holes envelopes") for name in ("expected", "got")),
+            Column("frames", "bigint", "how many"),
+        ),
+    ),
+}
+
 _OF_VENUE: Final = (
     Column("symbol", "string", "symbol as the venue writes it"),
     Column("channel", "string", "channel as the venue writes it"),
@@ -82,6 +110,7 @@ def tables(providers: Iterable[str]) -> tuple[Table, ...]:
             _template((*of, *DAY)), _raw(*_RAW), (*of, *DAY),
         ),
         *(_canonical(schema, provider) for schema in sorted(RECORDS)),
+        *(_report(name, provider) for name in _REPORTS),
     )  # fmt: skip
 
 
@@ -98,6 +127,12 @@ def _canonical(schema: str, provider: Key) -> Table:
         (*columns, *_OF_VENUE),
         (provider, *DAY),
     )  # fmt: skip
+
+
+def _report(name: str, provider: Key) -> Table:
+    comment, columns = _REPORTS[name]
+    keys = (provider, *DAY)
+    return Table(name, comment, "final", "parquet", name, _template(keys), columns, keys)
 
 
 def _raw(*names: str) -> tuple[Column, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from penstock.dbn import UNDEF_ORDER_SIZE, UNDEF_PRICE
-from penstock.lake.tables import Column, Table
+from penstock.lake.tables import RECORDS, Column, Table
 
 UNDEF_64: Final = -1
 """DBN's undefined timestamp or volume, 2⁶⁴−1, in signed columns."""
@@ -23,7 +23,7 @@ _TIME: Final = re.compile(r"ts_recv|ts_event|ts_ref|expiration|activation")
 _QUANTITY: Final = "decimal(38,9)"
 _LOT: Final = "decimal(19,9)"
 _TIMESTAMP: Final = "timestamp(3)"
-_NANO: Final = "DECIMAL '0.000000001'"
+_NANO: Final = "CAST('0.000000001' AS decimal(9,9))"
 _WIDER: Final = {"string": "varchar", "int": "integer"}
 _DAY: Final = ("provider", "year", "month", "day")
 
@@ -62,7 +62,7 @@ def views(tables: Iterable[Table]) -> tuple[View, ...]:
     """Every view, in an order in which each may be made."""
     known = {table.name: table for table in tables}
     found = [_lots(), _frames("frames", "raw"), _frames("frames_intermediate", "raw_intermediate")]
-    found += [_readable(table) for table in known.values() if table.format == "parquet"]
+    found += [_readable(table) for name, table in known.items() if name.upper() in RECORDS]
     return tuple(view for view in found if set(view.needs) - {"lots"} <= set(known))
 
 

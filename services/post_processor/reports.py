@@ -6,18 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 
 from penstock.objectstore import ObjectStore
 from services.post_processor.publication import Manifest, Published, Shelf, pretty
+from services.post_processor.reporttables import completeness_table, missing_table
 
 _JSON = "completeness.json"
 
 
 def store(shelf: Shelf, report: dict[str, Any], scratch: Path) -> list[Published]:
-    """Store a report."""
-    path = scratch / _JSON
+    """Store a report: as JSON, and as the tables that SQL reads."""
+    provider, path = report["provider"], scratch / _JSON
     path.write_bytes(pretty(report))
-    return [shelf.put(f"reports/provider={report['provider']}", path, len(report["channels"]))]
+    stored = [shelf.put(f"reports/provider={provider}", path, len(report["channels"]))]
+    for name, table in (("completeness", completeness_table(report)), ("missing", missing_table(report))):
+        path = scratch / f"{name}.parquet"
+        pq.write_table(table, path, compression="zstd")
+        stored.append(shelf.put(f"{name}/provider={provider}", path, table.num_rows))
+    return stored
 
 
 def load(lake: ObjectStore, manifest: Manifest) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -21,6 +22,7 @@ from penstock.lake.projection import check
 from penstock.lake.tables import RECORDS, tables
 from penstock.lake.views import views
 from penstock.objectstore_raw import COALESCED_HEADER, HEADER, Partition
+from services.post_processor.reporttables import COMPLETENESS, MISSING
 from services.post_processor.tables import Layout
 
 TABLES = tables(providers.names())
@@ -38,6 +40,12 @@ def test_canonical_tables_are_what_the_post_processor_writes(schema: str) -> Non
     assert [(column.name, column.type) for column in KNOWN[schema.lower()].columns] == written
 
 
+@pytest.mark.parametrize(("name", "schema"), [("completeness", COMPLETENESS), ("missing", MISSING)])
+def test_report_tables_are_what_the_post_processor_writes(name: str, schema: pa.Schema) -> None:
+    """As above, for the tables made of completeness.json."""
+    assert [(column.name, column.type) for column in KNOWN[name].columns] == [(f.name, HIVE[f.type]) for f in schema]
+
+
 def test_raw_tables_are_what_is_written() -> None:
     """The CSV headers of both raw tables, and every column text: the SerDe knows nothing else."""
     for name, header in {"raw_intermediate": HEADER, "raw": COALESCED_HEADER}.items():
@@ -47,8 +55,6 @@ def test_raw_tables_are_what_is_written() -> None:
 
 def test_a_template_filled_in_is_the_key_of_the_object() -> None:
     """Athena's location of a partition is the prefix under which the batch processor stores it."""
-    import datetime as dt
-
     partition = Partition("PRIMARY", "DERIBIT", "TRADES", "trades.BTC-PERPETUAL.raw", dt.date(2026, 8, 9))
     values = {
         "instance": "PRIMARY", "provider": "DERIBIT", "schema": "TRADES", "channel": "trades.BTC-PERPETUAL.raw",
@@ -131,6 +137,7 @@ def _athena(kind: str) -> str:
         ("SELECT max_by(a, b), min_by(a, b), count_if(a > 1) FROM (VALUES (1, 9), (2, 3)) AS t (a, b)", (1, 2, 1)),
         ("SELECT url_decode('rest%2Fx%20y'), from_utf8(from_base64('AP8='))", ("rest/x y", "\0?")),
         ("SELECT try_cast('x' AS bigint), try_cast('7' AS bigint)", (None, 7)),
+        ("SELECT DECIMAL '0.000000001', CAST(from_unixtime_nanos(1500000) AS timestamp(3))", (1e-9, dt.datetime(1970, 1, 1, 0, 0, 0, 1000))),
         ("SELECT bitwise_and(130, 128), greatest(1, NULL), cardinality(ARRAY[1, 2])", (128, None, 2)),
     ],
 )  # fmt: skip
