@@ -223,14 +223,22 @@ def normalize(
 
 @app.command(epilog='Example: `penstock query "SELECT provider, count(*) FROM trades GROUP BY 1"`')
 def query(
-    sql: Annotated[str, typer.Argument(help="SQL over the views trades, mbo, mbp_1, statistics, definition, raw.")],
+    sql: Annotated[str, typer.Argument(help="Athena's SQL over trades, trades_readable, …, frames: see docs/lake.md.")],
     source: Source = ".penstock/demo/final",
+    intermediate: Annotated[str, typer.Option(help="Raw objects, for the table raw_intermediate.")] = "",
+    athena: Annotated[bool, typer.Option("--athena", help="On Athena itself, not here on DuckDB.")] = False,
+    database: Annotated[str, typer.Option(help="Athena's database.")] = "penstock",
+    workgroup: Annotated[str, typer.Option(help="Athena's workgroup.")] = "primary",
+    output: Annotated[str, typer.Option(help="s3:// URL for Athena's results, where the workgroup has none.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run SQL over a coalesced dataset."""
-    from penstock.cli.query import query as run
+    from penstock.cli import query as command
 
-    columns, rows = run(sql, _url(source))
+    if athena:
+        columns, rows = command.on_athena(sql, database, workgroup, output, Console(stderr=True))
+    else:
+        columns, rows = command.query(sql, _url(source), _url(intermediate) if intermediate else "")
     if as_json:
         typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str))
         return

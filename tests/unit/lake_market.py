@@ -91,8 +91,9 @@ def _hour(merged: int) -> dict[str, Any]:
 def _report(provider: str, schema: str, channel: str, merged: int, quarantined: dict[str, int]) -> dict[str, Any]:
     gap = {"start": NOON + 600 * S, "end": NOON + 665 * S}
     return {
-        "provider": provider, "day": DAY.isoformat(), "frames": merged, "records": {}, "quarantined": quarantined, "gaps": [],
-        "holes": [], "channels": [{"schema": schema, "channel": channel, "hours": [_hour(merged)], "uncovered": [gap]}],
+        "provider": provider, "day": DAY.isoformat(), "frames": merged, "records": {}, "quarantined": quarantined,
+        "gaps": [], "holes": [],
+        "channels": [{"schema": schema, "channel": channel, "hours": [_hour(merged)], "uncovered": [gap]}],
     }  # fmt: skip
 
 
@@ -138,12 +139,11 @@ def _spot(folder: Path, shelf: Shelf, dice: random.Random, market: Market) -> li
     bars = {one.at // (60 * S): [] for one in market.spot}
     for one in market.spot:
         bars[one.at // (60 * S)].append(one)
-    ohlcv = [
-        dbn.ohlcv(
-            dbn.RTYPE_OHLCV_1M, *ids, minute * 60 * S, *(price * 10**7 for price in _ohlc(inside)), sum(one.size for one in inside) + (n == 3)
-        )
-        for n, (minute, inside) in enumerate(bars.items())
-    ]  # fmt: skip
+    ohlcv = []
+    for n, (minute, inside) in enumerate(bars.items()):
+        prices = (price * 10**7 for price in _ohlc(inside))
+        volume = sum(one.size for one in inside) + (n == 3)
+        ohlcv.append(dbn.ohlcv(dbn.RTYPE_OHLCV_1M, *ids, minute * 60 * S, *prices, volume))
     return [
         *_stored(folder, shelf, SPOT_INFO, BTCUSDT, "DEFINITION", [BTCUSDT.record(NOON - 9000 * S, NOON - 9000 * S)]),
         *_stored(folder, shelf, SPOT_INFO, BTCUSDT, "TRADES", _records(BTCUSDT, market.spot)),
@@ -191,9 +191,8 @@ def _perpetual(folder: Path, shelf: Shelf, dice: random.Random, market: Market) 
         market.funding.append((at, rate))
         made.append(dbn.statistic(*ids, at, at, dbn.STAT_FUNDING_RATE, n, rate, rate * S, NOON + 8 * 3600 * S))
         mark, index = 6_000_000 + dice.randrange(2000), 6_000_000 + dice.randrange(2000)
-        made += [
-            dbn.statistic(*ids, at, at, dbn.STAT_MARK_PRICE, n, mark * 10**7), dbn.statistic(*ids, at, at, dbn.STAT_FIXING_PRICE, n, index * 10**7),
-        ]  # fmt: skip
+        for kind, price in ((dbn.STAT_MARK_PRICE, mark), (dbn.STAT_FIXING_PRICE, index)):
+            made.append(dbn.statistic(*ids, at, at, kind, n, price * 10**7))
         closed, lots = 1 + n % 2, dice.randrange(1, 50)
         made.append(dbn.statistic(*ids, at, at, dbn.STAT_LIQUIDATION, n, mark * 10**7, lots, stat_flags=closed))
         market.statistics.append((at, mark, index, closed, lots))
