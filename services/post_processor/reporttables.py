@@ -58,8 +58,8 @@ def _missing(report: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         yield "gap", gap["schema"], gap["channel"], None, at, at, gap["reason"], *numbers, None
     for hole in report["holes"]:
         reason = "declared" if hole["declared"] else "undeclared"
-        numbers = hole["first"], hole["last"], hole["last"] - hole["first"] + 1
-        yield "hole", None, None, hole["lane"], hole["start"], hole["end"], reason, *numbers
+        first, last = hole["first"], hole["last"]
+        yield "hole", None, None, hole["lane"], hole["start"], hole["end"], reason, first, last, last - first + 1
     for reason, frames in sorted(report["quarantined"].items()):
         yield "quarantined", None, None, None, None, None, reason, None, None, frames
 
