@@ -97,7 +97,9 @@ class Reporter:
     def __init__(self, stats_s: float, emf_s: float) -> None:
         now_s = clock.monotonic_s()
         self._stats_s, self._emf_s = stats_s, emf_s
-        self._stats_due_s, self._emf_due_s = now_s, now_s + emf_s
+        # Half-way between two multiples of the wall clock: jitter then leaves no minute empty, and none with two.
+        wait_s = emf_s - (clock.time_ns() / 1e9 - emf_s / 2) % emf_s if emf_s else 0.0
+        self._stats_due_s, self._emf_due_s = now_s, now_s + wait_s
         self._emitter = emf.Emitter(_process.service, _process.dimensions(), REGISTRY)
         self._log = logger()
 
@@ -108,7 +110,7 @@ class Reporter:
             self._stats_due_s = max(self._stats_due_s + self._stats_s, now_s)
             self._log.info("stats", metrics=snapshot())
         if self._emf_s and now_s >= self._emf_due_s:
-            self._emf_due_s = max(self._emf_due_s + self._emf_s, now_s)
+            self._emf_due_s += self._emf_s * ((now_s - self._emf_due_s) // self._emf_s + 1)
             self._emit()
 
     def finish(self) -> None:

@@ -50,6 +50,7 @@ class Run:
     seen_log: Path | None
     stats: bool
     metrics_port: int = 0
+    emf_s: float = 0.0
 
 
 async def run(wanted: Run) -> int:
@@ -78,11 +79,12 @@ async def run(wanted: Run) -> int:
     telemetry.REGISTRY.register(FeedMetrics(clients[0].feed.arbiter))
     signs = Signs(live={"loop": _ALIVE_S}, ready={"feed": _ALIVE_S})
     telemetry.serve(wanted.metrics_port, signs)
+    reporter = telemetry.Reporter(stats_s=0, emf_s=wanted.emf_s)
     try:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(_flush(observations)),
-                tasks.create_task(_vouch(clients[0], signs)),
+                tasks.create_task(_vouch(clients[0], signs, reporter)),
                 tasks.create_task(_watch(node, gate, config.timeout_connection)),
                 *([tasks.create_task(_stats(clients[0], observations, listings))] if wanted.stats else []),
             ]
@@ -219,13 +221,14 @@ async def _flush(observations: Observations) -> None:
         observations.flush()
 
 
-async def _vouch(client: PenstockDataClient, signs: Signs) -> None:
-    """Say for /healthz that the loop turns, for /readyz that all streams there are live."""
+async def _vouch(client: PenstockDataClient, signs: Signs, reporter: telemetry.Reporter) -> None:
+    """Say for /healthz that the loop turns, for /readyz that all streams there are live; report the feed's numbers."""
     while True:
         signs.seen("loop")
         streams = client.feed.arbiter.streams.values()
         if any(stream.lane for stream in streams) and not any(stream.selector.stale for stream in streams):
             signs.seen("feed")
+        reporter.tick()
         await asyncio.sleep(1.0)
 
 

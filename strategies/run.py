@@ -7,7 +7,7 @@
 A strategy is a folder `strategies/<name>/` whose `config.py` has `STRATEGY` (a class) and `configure(instrument_ids)`.
 `--seen-log` notes everything its callbacks get (`strategies/digest.py` compares it with a backtest's).
 One JSON line per second on stdout says how the feed and the strategy do (`--stats false`: none);
-`--metrics-port` serves the feed's numbers to Prometheus on loopback.
+`--metrics-port` serves the feed's numbers to Prometheus on loopback, `--emf-s 30` prints them for CloudWatch.
 SIGTERM stops it: working orders are cancelled or kept as the file says, the log is flushed, exit code 0.
 """
 
@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from importlib import import_module
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -43,6 +44,7 @@ class Options(msgspec.Struct, frozen=True):
     seen_log: str = ""
     stats: bool = True
     metrics_port: int = 0
+    emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     definitions_timeout_s: float = 60.0
 
 
@@ -96,6 +98,7 @@ def main(argv: Sequence[str]) -> int:
                 seen_log=Path(options.seen_log) if options.seen_log else None,
                 stats=options.stats,
                 metrics_port=options.metrics_port,
+                emf_s=options.emf_s,
             )
         )
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-type Scope = Literal["environment", "provider", "lane", "instance", "redis_node", "queue", "function", "schedule_group"]
+type Scope = Literal[
+    "environment", "provider", "lane", "instance", "strategy", "redis_node", "queue", "function", "schedule_group"
+]
 """What there is one alarm each of: all of the account, a provider, a provider's lane, an instance's batch processor, …"""
 
 MINUTE: Final = 60
@@ -167,6 +169,10 @@ ALARMS: Final[tuple[Alarm, ...]] = (
     Alarm(
         "nightly-uncovered", "provider", "warning", "The published day has stretches that neither lane covered.",
         "coalesced_uncovered", "Sum", 0, _POST, period_s=3600,
+    ),
+    Alarm(
+        "feed-stale", "strategy", "error", "A strategy has heard no lane of a stream for two minutes.",
+        "feed_stale_streams", "Minimum", 0, "strategies", periods=2, datapoints=2,
     ),
     Alarm(
         "alerts-dropped", "environment", "error", "Alerts were given up because Discord did not take them.",

@@ -20,7 +20,7 @@ def alarms() -> dict[str, Any]:
     """observability/cloudwatch_alarms.json."""
     return {
         "about": "Made by `make observability` from penstock/observability/alarms.py. Placeholders: <provider>, <instance>"
-        " (PRIMARY, REPLICA), and for AWS' own metrics <queue>, <function>, <schedule_group>, <redis_node>.",
+        " (PRIMARY, REPLICA), <strategy>, and for AWS' own metrics <queue>, <function>, <schedule_group>, <redis_node>.",
         "left_out_for_markets_that_close": list(MARKET_HOURS),
         "alarms": [_alarm(alarm) for alarm in ALARMS],
         "composites": [
@@ -53,7 +53,7 @@ def _alarm(alarm: Alarm) -> dict[str, Any]:
     words = [f"severity={alarm.severity}"]
     if alarm.service:
         words.append(f"service={alarm.service}")
-    if alarm.scope in {"lane", "provider"}:
+    if alarm.scope in {"lane", "provider", "strategy"}:
         words.append("provider=<provider>")
     if alarm.scope in {"lane", "instance"}:
         words.append("instance=<instance>")

@@ -45,7 +45,7 @@ def expression(panel: Panel) -> str:
     metric = panel.metric
     by = ["lane" if name == "instance" else name for name in SERVICES[metric.service]] + list(metric.cloudwatch or ())
     names = ", ".join(by)
-    chosen = [f'service="{metric.service}"', 'lane=~"$lane"', *(['provider=~"$provider"'] if "provider" in by else [])]
+    chosen = [f'service="{metric.service}"', *(f'{name}=~"${name}"' for name in ("lane", "provider") if name in by)]
     series = f"{{{', '.join(chosen)}}}"
     if metric.kind is Kind.DISTRIBUTION:
         rate = f"sum by (le, {names}) (rate({metric.prometheus}_bucket{series}[$__rate_interval]))"

@@ -60,6 +60,14 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         ),
     ),
     (
+        "Strategies",
+        (
+            Panel("Streams without a lane", "strategies", "feed_stale_streams", "Maximum"),
+            Panel("Books moved to the other lane", "strategies", "feed_switches", "Sum"),
+            Panel("Malformed messages", "strategies", "feed_malformed", "Sum"),
+        ),
+    ),
+    (
         "Cold path",
         (
             Panel("Spool", _BATCH, "spool_bytes", "Maximum"),

@@ -11,7 +11,7 @@ from penstock import catalogue
 from penstock.catalogue import SERVICES, Kind, Metric
 from penstock.observability.alarms import ALARMS, COMPOSITES, Alarm
 
-_SCRAPED: Final = frozenset({"session_manager", "normalizer", "batch_processor"})
+_SCRAPED: Final = frozenset({"session_manager", "normalizer", "batch_processor", "strategies"})
 _OVER: Final = {"Maximum": "max_over_time", "Minimum": "min_over_time", "Average": "avg_over_time"}
 JOB: Final = "penstock"
 """The name of the scrape job in the example of docs/telemetry.md."""
@@ -44,7 +44,8 @@ def _is_ours(alarm: Alarm) -> bool:
 
 
 def _expression(metric: Metric, alarm: Alarm) -> str:
-    by = ", ".join("lane" if name == "instance" else name for name in SERVICES[metric.service])
+    labelled = [name for name in metric.cloudwatch or () if name not in dict(alarm.labels)]
+    by = ", ".join("lane" if name == "instance" else name for name in (*SERVICES[metric.service], *labelled))
     chosen = ", ".join(f'{name}="{value}"' for name, value in (("service", metric.service), *alarm.labels))
     window = f"{{{chosen}}}[{alarm.period_s}s]"
     if metric.kind is Kind.DISTRIBUTION:

@@ -99,6 +99,7 @@ def test_alarms_are_on_metrics_that_are_sent():
             "instance": {"instance"},
             "provider": {"provider"},
             "environment": set(),
+            "strategy": {"strategy", "provider"},
         }
         assert placeholders == of[alarm["scope"]], alarm["id"]
     for composite in made["composites"]:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from penstock import clock, telemetry
 from penstock.emf import Emitter, spread
 from services.normalizer.counts import Counts
+from services.session_manager import metrics
 
 NOW_MS = 1_795_246_526_000
 
@@ -157,6 +159,28 @@ def test_the_values_of_a_distribution_lie_where_its_observations_do(counts: list
         low, high = edges[index], min(bounds[index], bounds[-2])
         within = sum(low <= value <= high for value in values) if total else 0
         assert within >= int(count * len(values) / total) - 1 if total else within == 0
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 29.9, 59.5])
+def test_each_minute_gets_its_values_once(offset_s: float, monkeypatch, capsys):
+    """CloudWatch counts by minutes of the wall clock: whenever a process starts and however it jitters."""
+    now_s = 1_795_246_500.0 + offset_s
+    monkeypatch.setattr(clock, "time_ns", lambda: int(now_s * 1e9))
+    monkeypatch.setattr(clock, "monotonic_s", lambda: now_s - 1_795_000_000)
+    monkeypatch.setattr(telemetry._process, "service", "session_manager")
+    reporter = telemetry.Reporter(stats_s=0, emf_s=60)
+    metrics.FRAMES.inc()
+    minutes: dict[int, int] = {}
+    for second in range(900):
+        now_s += 1.0 + second % 7 / 100
+        if second == 400:
+            now_s += 130  # the machine was asleep
+        reporter.tick()
+        if "_aws" in capsys.readouterr().out:
+            minutes[int(now_s // 60)] = minutes.get(int(now_s // 60), 0) + 1
+    assert [count for count in minutes.values() if count != 1] in ([], [2])  # the minute in which it woke up
+    asleep = 2
+    assert len(minutes) >= max(minutes) - min(minutes) + 1 - asleep
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
