@@ -33,8 +33,9 @@ class Health:
 
     @property
     def healthy(self) -> bool:
-        """True where something was consumed, and Redis there, within STALE_AFTER_S."""
-        return self.signs.report(READY)[0]
+        """True where something was consumed within STALE_AFTER_S."""
+        consumed: bool = self.signs.report(READY)[1]["signs"]["consumed"]["ok"]
+        return consumed
 
     def serve(self, server: grpc.aio.Server) -> None:
         """Add the check to `server`."""
