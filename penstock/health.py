@@ -22,13 +22,14 @@ PATHS: Final = {LIVE: "/healthz", READY: "/readyz"}
 class Signs:
     """Signs of a process's work and how old each may be, in seconds. `seen` may be called from any thread.
 
-    At the start the signs of life count as seen just now; those of readiness have not been seen.
+    A sign may be of both. What has not been seen yet is as old as the process, as a sign of life; ready it is not.
     """
 
     def __init__(self, live: Mapping[str, float], ready: Mapping[str, float]) -> None:
         self._limits = {LIVE: dict(live), READY: {**live, **ready}}
-        now_s = clock.monotonic_s()
-        self._seen_s: dict[str, float | None] = {**dict.fromkeys(ready), **dict.fromkeys(live, now_s)}
+        self._needed = frozenset(ready)
+        self._began_s = clock.monotonic_s()
+        self._seen_s: dict[str, float | None] = dict.fromkeys([*live, *ready])
 
     def seen(self, name: str) -> None:
         """The sign showed just now."""
@@ -40,6 +41,8 @@ class Signs:
         signs, good = {}, True
         for name, limit_s in self._limits[check].items():
             seen_s = self._seen_s[name]
+            if seen_s is None and not (check == READY and name in self._needed):
+                seen_s = self._began_s
             age_s = None if seen_s is None else round(now_s - seen_s, 3)
             fine = age_s is not None and age_s <= limit_s
             signs[name] = {"ok": fine, "age_s": age_s, "limit_s": limit_s}
