@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope
@@ -27,3 +28,8 @@ def envelopes(count: int) -> list[Envelope]:
         body = body if kind == raw_pb2.KIND_FRAME else b'{"reason":"made up"}'
         made.append(Envelope(sequence=sequence, ts_recv=now, connection=1, channel=channel, kind=kind, payload=body))
     return made
+
+
+def stored(stream: Sequence[Envelope]) -> list[int]:
+    """The sequences of it that a store must have in the end: heartbeats are not stored."""
+    return [envelope.sequence for envelope in stream if envelope.kind != raw_pb2.KIND_HEARTBEAT]

@@ -21,7 +21,7 @@ from penstock.objectstore_raw import rows
 from penstock.raw.v1 import raw_pb2
 from penstock.raw.v1.raw_pb2 import Envelope, PushRequest
 from penstock.raw.v1.service import OPTIONS, push
-from tests.batch_processor_stream import envelopes
+from tests.batch_processor_stream import envelopes, stored
 from tests.conftest import free_port
 from tests.unit.test_objectstore import aws as aws
 from tests.unit.test_objectstore import endpoint as endpoint
@@ -125,10 +125,6 @@ def contents(store: str) -> dict[str, str]:
 def sequences(store: str) -> list[int]:
     opened = open_store(store)
     return sorted(row.sequence for key in opened.list("") for row in rows(opened.get(key)))
-
-
-def stored(stream: Sequence[Envelope]) -> list[int]:
-    return [envelope.sequence for envelope in stream if envelope.kind != raw_pb2.KIND_HEARTBEAT]
 
 
 async def test_killed_ten_times_the_objects_are_those_of_a_quiet_run(tmp_path: Path) -> None:
