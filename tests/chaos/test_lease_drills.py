@@ -152,7 +152,7 @@ class Drills:
         await self.held(owner)
 
     async def deploy(self) -> None:
-        """Every process of both lanes is replaced as `penstock deploy` does: REPLICA first, PRIMARY when it is healthy."""
+        """Every process of both lanes is replaced as `penstock deploy` does it: REPLICA first, then PRIMARY."""
         began = clock.monotonic_s()
         await asyncio.to_thread(
             roll,
