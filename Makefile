@@ -7,7 +7,7 @@ TF_PLUGIN_DIR ?=
 BASELINE ?= .git\#branch=main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos bench proto observability lambda aws-local fmt clean
+.PHONY: help setup demo test check chaos bench proto observability lambda aws-local fmt clean audit
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ test: setup  ## Run the tests
 	@$(RUN)/pytest -m "not chaos" --ignore tests/unit --ignore tests/contract tests
 
 chaos: setup  ## Kill every process in turn, ten times each, under load (minutes)
-	@$(RUN)/pytest -m chaos -o timeout=1800 tests/chaos
+	@$(RUN)/pytest -m chaos -o timeout=1800 tests/chaos tests/integration/test_images.py
 
 bench: setup  ## Measure every step, print a table and write JSON
 	@$(RUN)/python -m benchmarks
@@ -49,6 +49,9 @@ check: setup .checkov/.synced  ## Lint, types, architecture, contracts, infrastr
 	@$(RUN)/lint-imports
 	@PATH=$(CURDIR)/$(RUN):$$PATH BASELINE='$(BASELINE)' sh .ci/contracts
 	@TF_PLUGIN_DIR='$(TF_PLUGIN_DIR)' sh .ci/terraform
+
+audit:  ## Ask for known vulnerabilities of the locked dependencies (needs the internet)
+	@$(UV) export --locked --all-groups --no-emit-workspace --format requirements-txt --quiet | $(UV) tool run pip-audit --disable-pip --require-hashes -r /dev/stdin
 
 proto: setup  ## Generate Python from proto/
 	@PATH=$(CURDIR)/$(RUN):$$PATH buf format -w proto

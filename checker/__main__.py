@@ -34,7 +34,9 @@ def main() -> int:
     parser = _Parser(prog="python -m checker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     recorder = commands.add_parser("record", help="record every MARKET_DATA message until SIGTERM")
-    recorder.add_argument("--redis", required=True)
+    # A URL with a password belongs into the environment: every user of the machine can read a command line.
+    url = os.environ.get("PENSTOCK_REDIS")
+    recorder.add_argument("--redis", required=url is None, default=url)
     recorder.add_argument("--out", type=Path, required=True)
     check = commands.add_parser("check", help="compare with the market's ledger")
     check.add_argument("--ledger", type=Path, required=True)

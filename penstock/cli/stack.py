@@ -121,9 +121,10 @@ class Stack:
         normalizer = self.start(
             f"normalizer-{provider}-{instance}",
             [
-                "services.normalizer", *identity, "--listen", socket, "--redis", self.redis,
+                "services.normalizer", *identity, "--listen", socket,
                 "--quarantine-dir", str(self.directory / "quarantine"),
             ],
+            environ={"PENSTOCK_REDIS": self.redis},  # it may hold a password, and every user can read a command line
         )  # fmt: skip
         arguments = [
             "services.session_manager", *identity, "--normalizer", socket,
@@ -140,8 +141,8 @@ class Stack:
         return lane
 
     def start_observer(self, name: str, module: Sequence[str], *, restart: bool = False) -> Process:
-        """A process that reads the hot path (recorder, strategy); stopped when nothing more can come."""
-        process = self.start(name, module, restart=restart)
+        """A process that reads the hot path (recorder, strategy) at PENSTOCK_REDIS; stopped when nothing more can come."""
+        process = self.start(name, module, restart=restart, environ={"PENSTOCK_REDIS": self.redis})
         self.observers.append(process)
         return process
 

@@ -13,16 +13,31 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from compose_spec import PyCompose
 
+from services.batch_processor.settings import Settings
+from services.normalizer.config import NormalizerConfig
+from services.session_manager.config import Config
+from simulator.__main__ import Settings as Market
+from strategies.run import Options
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 SERVICES = ("session_manager", "normalizer", "batch_processor", "post_processor", "strategies")
+QUICK = ("session_manager", "batch_processor")
+"""The images that every test run puts together; the others take their time in `make chaos`."""
+
+OPTIONS = {
+    "session_manager": Config, "normalizer": NormalizerConfig, "batch_processor": Settings, "strategies": Options,
+    "local": Market,
+}  # fmt: skip
+
 FOREIGN = {
     "session_manager": ("boto3", "redis", "databento_dbn", "duckdb", "nautilus_trader"),
     "normalizer": ("boto3", "botocore", "aiohttp", "duckdb", "nautilus_trader"),
@@ -62,7 +77,9 @@ def test_images_run_as_nobody_in_particular_and_check_their_health():
                    for word, value in stage if word in {"ENV", "ARG"})  # fmt: skip
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "service", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.chaos) for name in SERVICES]
+)
 def test_an_image_holds_what_its_service_needs_and_no_more(service: str, tmp_path: Path):
     """Its locked packages, its files, one readable line for a wrong option, and no foreign package."""
     app, venv = tmp_path / "app", tmp_path / "venv"
@@ -142,11 +159,16 @@ def _stages() -> dict[str, list[tuple[str, str]]]:
 def _check_options(name: str, service: dict) -> None:
     """Each PENSTOCK_ variable of a service is an option of its module."""
     image = service["image"].removeprefix("penstock-").replace("-", "_")
-    module = {"strategies": "strategies.run", "local": service.get("command", [""])[0]}.get(image, f"services.{image}")
-    assert set(service.get("environment", {})) <= _options(module), name
+    known = {f"PENSTOCK_{field.name.upper()}" for field in msgspec.structs.fields(OPTIONS[image])}
+    assert set(service.get("environment", {})) <= known, name
 
 
-@cache
-def _options(module: str) -> set[str]:
-    helped = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT)
-    return set(re.findall(r"PENSTOCK_\w+", helped.stdout))
+def test_every_locked_file_has_its_hash():
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    fetched = [package for package in packages if "registry" in package["source"]]
+    files = [file for package in fetched for file in [*package.get("wheels", ()), package.get("sdist")] if file]
+    assert len(fetched) > 100
+    assert all(file["hash"].startswith("sha256:") for file in files)
+    assert {package["source"]["registry"] for package in fetched} == {"https://pypi.org/simple"}
+    assert all("registry" in package["source"] or "editable" in package["source"] or "virtual" in package["source"]
+               for package in packages)  # fmt: skip
