@@ -74,7 +74,7 @@ async def test_no_secret_is_anywhere(tmp_path: Path):
     with moto() as aws:
         lease = {**aws.environ, "AWS_SECRET_ACCESS_KEY": canaries.new("the secret key of AWS"),
                  "AWS_SESSION_TOKEN": canaries.new("the session token of AWS")}  # fmt: skip
-        hook = f"http://127.0.0.1:{discord.port}/api/webhooks/123456789/{webhook}"
+        hook = discord.url(webhook)
         said: list[dict] = []
         alerts = LocalAlerts({"PENSTOCK_DISCORD_WEBHOOK": hook, **keys, **lease}, "PENSTOCK_DISCORD_WEBHOOK",
                              lambda event, fields: said.append({"event": event, **fields}), window_s=1.0)  # fmt: skip
