@@ -195,4 +195,7 @@ resource "aws_ecs_service" "lane" {
   enable_ecs_managed_tags = true
   propagate_tags          = "SERVICE"
   tags                    = { "penstock:provider" = local.provider, "penstock:instance" = each.value }
+
+  # Applied here, a new image would stop both lanes at once. `penstock deploy` takes the newest revision to one after the other.
+  lifecycle { ignore_changes = [task_definition] }
 }
