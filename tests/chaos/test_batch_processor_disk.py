@@ -72,6 +72,7 @@ async def test_a_full_disk_is_the_cold_paths_own_trouble(small: Path, tmp_path: 
         )  # fmt: skip
         await _until(lambda: normalizer.metric("penstock_records_total") > 2000 and _up(manager), "it runs")
         await asyncio.sleep(8)
+        hot_dropped = manager.metric("penstock_dropped_total", consumer="normalizer")
         ballast = (small / "ballast").open("wb", buffering=0)
         try:
             while ballast.write(bytes(65536)):
@@ -79,17 +80,20 @@ async def test_a_full_disk_is_the_cold_paths_own_trouble(small: Path, tmp_path: 
         except OSError:
             pass
         await _until(lambda: not _up(manager), "the stream has ended")
+        await asyncio.sleep(2)  # what was on its way is acknowledged and reported
         began, records = time.monotonic(), normalizer.metric("penstock_records_total")
+        taken = manager.metric("penstock_delivered_total", consumer="batch_processor")
         await asyncio.sleep(FULL_S)
         rate = (normalizer.metric("penstock_records_total") - records) / (time.monotonic() - began)
-        hot_dropped = manager.metric("penstock_dropped_total", consumer="normalizer")
+        hot_dropped = manager.metric("penstock_dropped_total", consumer="normalizer") - hot_dropped
+        taken_full = manager.metric("penstock_delivered_total", consumer="batch_processor") - taken
         failures = batch.metric("penstock_spool_failures_total")
         (small / "ballast").unlink()
         ballast.close()
         began = time.monotonic()
+        taken = manager.metric("penstock_delivered_total", consumer="batch_processor") + 100
         await _until(
-            lambda: _up(manager) and manager.metric("penstock_queue_held", consumer="batch_processor") < 2000,
-            "it goes on",
+            lambda: manager.metric("penstock_delivered_total", consumer="batch_processor") > taken, "it goes on"
         )
         back_s = time.monotonic() - began
         await asyncio.sleep(3)
@@ -101,15 +105,16 @@ async def test_a_full_disk_is_the_cold_paths_own_trouble(small: Path, tmp_path: 
     stored, declared, twice = _account(file_objects(store))
     missing = set(range(1, max(stored) + 1)) - stored - declared
     print(
-        f"\nfull for {FULL_S:.0f} s: {failures:.0f} refused commits, hot path {rate:.0f} records/s, dropped hot "
-        f"{hot_dropped:.0f}; back after {back_s:.1f} s; stored {len(stored)}, twice {twice}, dropped and declared "
-        f"{dropped:.0f}, neither {len(missing)}"
+        f"\nfull for {FULL_S:.0f} s: {failures:.0f} refused commits, taken {taken_full:.0f}, hot path {rate:.0f} records/s, "
+        f"dropped hot {hot_dropped:.0f}; back after {back_s:.1f} s; stored {len(stored)}, twice {twice}, dropped and "
+        f"declared {dropped:.0f}, neither {len(missing)}"
     )
     assert (starts, exits) == (1, [0])
     assert "UNAVAILABLE" in words
     assert rate > 100
     assert hot_dropped == 0
     assert failures > 0
+    assert taken_full == 0
     assert dropped > 0
     assert twice == 0
     assert len(declared - stored) >= dropped
