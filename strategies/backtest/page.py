@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+from nautilus_trader.config import StrategyConfig
+
 from strategies.backtest import charts
 from strategies.backtest.assumptions import assumptions
 from strategies.backtest.ledger import Account, Fill
@@ -232,7 +234,9 @@ def _told(account: Account, fill: Fill) -> str:
 
 
 def _settings(outcome: Outcome) -> str:
-    return ", ".join(f"{name}={value}" for name, value in outcome.parameters.items())
+    # The strategy's own: what every strategy of Nautilus has besides is at its defaults, and the instruments stand above.
+    common = {"instrument_ids", *StrategyConfig.__struct_fields__}
+    return ", ".join(f"{name}={value}" for name, value in outcome.parameters.items() if name not in common) or "none"
 
 
 def _unit(amount: str, unit: str) -> str:
