@@ -103,7 +103,7 @@ async def test_nodes_of_a_cluster_are_killed_and_failed_over(tmp_path: Path) -> 
     assert {verdict["part"] for verdict in report["verdicts"]} == {"witness", "strategy"}
     assert report["good"], report["wrong"]
     assert drill.promotions == ROUNDS
-    _judge_plain(plain[0], [json.loads(line) for line in (tmp_path / "ledger.jsonl").open()])
+    _judge_plain(plain[0], [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()])
 
 
 def _judge_plain(plain: Plain, ledger: list[dict[str, Any]]) -> None:
