@@ -7,7 +7,7 @@ TF_PLUGIN_DIR ?=
 BASELINE ?= .git\#branch=main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos bench proto observability lambda aws-local fmt clean audit
+.PHONY: help setup demo test check chaos drills bench proto observability lambda aws-local fmt clean audit
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: setup  ## Run the tests
 
 chaos: setup  ## Kill every process in turn, ten times each, under load (minutes)
 	@$(RUN)/pytest -m chaos -o timeout=1800 tests/chaos tests/integration/test_images.py
+
+drills: setup  ## Kill and freeze parts of a lane and Redis nodes, ten times each, and print what a subscriber noticed
+	@$(RUN)/penstock drill --rounds 10 --both 4 --rate 1600
 
 bench: setup  ## Measure every step, print a table and write JSON
 	@$(RUN)/python -m benchmarks

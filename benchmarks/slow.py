@@ -33,7 +33,7 @@ RATE: Final = 5_000
 TRADES: Final = 2
 SECONDS: Final = 16.0
 BLOCKED_S: Final = 10.0
-ROUNDS: Final = 4
+ROUNDS: Final = 3
 WARM: Final = 1_000
 """Messages at the start of each round that are not measured."""
 BUFFER: Final = 500_000

@@ -45,6 +45,8 @@ class Wire(RuleBasedStateMachine):
         self.delivered: list[bytes] = []
         self.notices: list[Output] = []
         self.latest_ms = 0
+        self.alone = False
+        """Whether anything came while the other lane counted as dead: such a lane is waited for by nobody."""
         for lane in (0, 1):
             self.beat(lane)
 
@@ -77,6 +79,7 @@ class Wire(RuleBasedStateMachine):
         if self.ways[lane]:
             sent, data = self.ways[lane].popleft()
             self.latest_ms = max(self.latest_ms, (self.now - sent) // MS)
+            self.alone |= not self.one.selector.alive(1 - lane, self.one.as_of_ns)
             self.arrived[int.from_bytes(data[44:48], "little")] = data
             self.take(self.one.receive(lane, data, self.now))
 
@@ -108,9 +111,13 @@ class Wire(RuleBasedStateMachine):
         mark = Heartbeat(1, self.runs[lane], self.published[lane]).record(PUBLISHER, INSTRUMENT, T0 + self.now)
         self.take(self.one.receive(lane, mark, self.now))
         losses = [notice for notice in self.notices[before:] if isinstance(notice, Loss)]
-        assert bool(losses) == bool(self.joined[lane] and self.lost[lane])
         assert all((loss.lane, loss.reason) == (("PRIMARY", "REPLICA")[lane], "subscriber") for loss in losses)
-        assert all(loss.expected - loss.got == self.lost[lane] for loss in losses)
+        if self.joined[lane]:
+            assert bool(losses) == bool(self.lost[lane])
+            assert all(loss.expected - loss.got == self.lost[lane] for loss in losses)
+        else:
+            # After a restart the count may hide a loss among the last words of the run before, and never makes one up.
+            assert not losses or self.lost[lane]
         self.lost[lane], self.joined[lane] = 0, True
 
     @rule(lane=LANES)
@@ -162,7 +169,8 @@ class Wire(RuleBasedStateMachine):
 
 
 class Trades(Wire):
-    """Every trade that came on a lane, once, whole; in the venue's order while no lane lags by more than the hold."""
+    """Every trade that came on a lane, once, whole; in the venue's order while both lanes live and none lags by more
+    than the hold."""
 
     schema = "TRADES"
 
@@ -179,7 +187,7 @@ class Trades(Wire):
         ids = [int.from_bytes(data[44:48], "little") for data in self.delivered]
         assert len(ids) == len(set(ids))
         assert dict(zip(ids, self.delivered, strict=True)) == self.arrived
-        if self.latest_ms < CONFIG.hold_s * 1_000 - 10:
+        if not self.alone and self.latest_ms < CONFIG.hold_s * 1_000 - 10:
             assert all(newer(after, before) for before, after in pairwise(ids))
 
 
@@ -199,7 +207,7 @@ class Quotes(Wire):
             assert not any(newer(key, ids[-1]) for key in self.arrived)
 
 
-Trades.TestCase.settings = Quotes.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Trades.TestCase.settings = Quotes.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 test_trades = Trades.TestCase
 test_quotes = Quotes.TestCase
 
