@@ -1,4 +1,4 @@
-"""DuckDB in the run's folder: sorts and joins there spill to disk, so no day is too large for the memory."""
+"""DuckDB in memory: tables, sorts and joins spill to the run's folder, so no day is too large for the memory."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ _TYPES: Final = {pa.int64(): "BIGINT", pa.string(): "VARCHAR", pa.binary(): "BLO
 
 
 def connect(folder: Path, memory_mb: int) -> Any:
-    """A database that keeps to `memory_mb` and spills into `folder`."""
-    database = duckdb.connect(str(folder / "work.duckdb"))
+    """A database that keeps to `memory_mb` and spills into `folder`.
+
+    It has no file of its own: that would be made durable at every step, for nobody.
+    """
+    database = duckdb.connect(":memory:")
     database.execute(f"SET memory_limit = '{int(memory_mb)}MB'")
     database.execute("SET temp_directory = ?", [str(folder / "spill")])
     database.execute("SET threads = 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class ProviderDay:
             "coalesced", provider=manifest.provider, day=manifest.day, objects=manifest.source.objects,
             frames=report["frames"], records=report["records"], quarantined=report["quarantined"],
             gaps=len(report["gaps"]), uncovered=sum(len(channel["uncovered"]) for channel in report["channels"]),
-            dataset=manifest.digest,
+            dataset=manifest.digest, peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         )  # fmt: skip
 
 

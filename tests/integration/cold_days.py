@@ -69,8 +69,10 @@ def store(url: str, provider: str, instance: str, epoch: int, envelopes: Iterabl
     chunker = Chunker(
         providers.info(provider), providers.payloads(provider), instance, int(roll_s * 1e9), 1 << 16
     )  # fmt: skip
-    chunks = [chunk for envelope in envelopes for chunk in chunker.feed(epoch, envelope)]
-    for chunk in chunks + chunker.close():
+    for envelope in envelopes:
+        for chunk in chunker.feed(epoch, envelope):
+            target.put_if_absent(chunk.key, *chunk.finish())
+    for chunk in chunker.close():
         target.put_if_absent(chunk.key, *chunk.finish())
 
 
