@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import Final
 
 from penstock.errors import PayloadError
@@ -70,6 +71,11 @@ class TradeIds:
             return False
         self._insert(trade_id, trade_id)
         return True
+
+    def missing(self) -> Iterator[tuple[int, int]]:
+        """(first, last) of every hole between the ids seen, in order."""
+        for end, start in zip(self._ends, self._starts[1:], strict=False):
+            yield end + 1, start - 1
 
     def owe(self, trade_id: int) -> int:
         """The venue says that trades up to this one happened: how many of them are newly missing.

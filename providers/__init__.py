@@ -14,6 +14,7 @@ from penstock.errors import ConfigError
 from penstock.provider import ProviderInfo, load_info
 
 if TYPE_CHECKING:
+    from penstock.missed import Missed
     from penstock.normalizing import Normalizer
     from penstock.payloads import Payloads
     from penstock.session import Session
@@ -74,6 +75,13 @@ def vocabulary(name: str) -> Vocabulary | None:
     if find_spec(f"providers.{info(name).name}.vocabulary") is None:
         return None
     return cast("Vocabulary", import_module(f"providers.{name}.vocabulary").VOCABULARY)
+
+
+def missed(name: str) -> Missed | None:
+    """How its venue is asked for trades that nobody received; None where it has no such way."""
+    if find_spec(f"providers.{info(name).name}.missed") is None:
+        return None
+    return cast("Missed", import_module(f"providers.{name}.missed"))
 
 
 def offline_definitions(name: str, symbols: Iterable[str]) -> dict[str, bytes]:

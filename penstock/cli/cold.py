@@ -28,6 +28,9 @@ def coalesce(
     source: _Dataset = ".penstock/demo/intermediate",
     target: _Dataset = ".penstock/demo/final",
     providers: _Providers = "",
+    fill: Annotated[
+        str, typer.Option(help="Ask over REST for trades that both lanes missed: off, venue or a URL.")
+    ] = "off",
     engine: _Engine = "duckdb",
     jobs: _Jobs = 1,
     memory_mb: _Memory = 1024,
@@ -35,7 +38,10 @@ def coalesce(
     spark_master: _Master = "local[2]",
 ) -> None:
     """Merge PRIMARY and REPLICA of one day into one exact dataset."""
-    named = {"--source": _url(source), "--target": _url(target), "--day": _day("--day", day), "--providers": providers}
+    named = {
+        "--source": _url(source), "--target": _url(target), "--day": _day("--day", day), "--providers": providers,
+        "--fill": fill,
+    }  # fmt: skip
     _run("services.post_processor", named, _work(engine, jobs, memory_mb, work_dir, spark_master))
 
 

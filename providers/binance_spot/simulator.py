@@ -19,6 +19,7 @@ from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Ledger
 from simulator.market import ONE, Event, Fill, Listing
+from simulator.tape import Tape
 from simulator.venue import Router, Venue
 
 _FIRST_UPDATE: Final = 50_093_239_218  # beyond 32 bits, as the real ones are
@@ -37,6 +38,7 @@ _MESSAGES_PER_S: Final = 5
 # https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md (2026-07-21)
 _WEIGHT_LIMIT: Final = 6000
 _WEIGHT_WINDOW_NS: Final = 60 * 10**9
+_OLD_TRADES_WEIGHT: Final = 25
 _DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 _INFO_WEIGHT: Final = 20
 
@@ -85,7 +87,7 @@ class Simulator(Venue):
 
     def __init__(self, seed: int, ledger_file: Ledger) -> None:
         super().__init__(seed, ledger_file)
-        self._windows = Conflation()
+        self._windows, self._tape = Conflation(), Tape()
         self._ticks = 0
         self._best = {listing.symbol: self.market.best(listing.symbol) for listing in self.market.listings}
         self._first_update = _FIRST_UPDATE
@@ -104,6 +106,7 @@ class Simulator(Venue):
         router.stream("/stream")
         router.get(_EXCHANGE_INFO, self._exchange_info)
         router.get("/api/v3/depth", self._depth)
+        router.get("/api/v3/historicalTrades", self._old_trades)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -165,6 +168,7 @@ class Simulator(Venue):
         channel, number = f"{symbol.lower()}@trade", _FIRST_TRADE + fill.trade_id
         self._bar(symbol, ms).add(fill, number)
         entry = ledger.trade(symbol, ms * _NS_PER_MS, number, fill.price, fill.quantity, fill.aggressor)
+        self._tape.add(symbol, number, wire.old_trade(ms, number, fill))
         self.broadcast(channel, wire.trade(channel, symbol, ms, number, fill), entry)
 
     def _book_ticker(self, symbol: str, update: int, bid: tuple[int, int], ask: tuple[int, int]) -> None:
@@ -250,6 +254,15 @@ class Simulator(Venue):
         )
         body = {"lastUpdateId": self._first_update + self.market.sequence(symbol), "bids": bids, "asks": asks}
         return self._answer(body, next(weight for bound, weight in _DEPTH_WEIGHTS if levels <= bound))
+
+    async def _old_trades(self, request: web.Request) -> web.Response:
+        symbol, limit, first = (request.query.get(name, "") for name in ("symbol", "limit", "fromId"))
+        if symbol not in self._best:
+            return self._answer({"code": -1121, "msg": "Invalid symbol."}, _OLD_TRADES_WEIGHT, 400)
+        if not limit.isdecimal() or not first.isdecimal():
+            return self._answer({"code": -1100, "msg": "Illegal characters found in a parameter."}, 0, 400)
+        page = self._tape.page(symbol, int(first), 2**63, min(int(limit), 1000))
+        return self._answer(msgspec.Raw(page.encode()), _OLD_TRADES_WEIGHT)
 
     def _answer(self, body: object, weight: int, status: int = 200) -> web.Response:
         """A JSON answer that says how much of the minute's weight is used, or 429 where it is too much."""

@@ -53,6 +53,16 @@ def trade(channel: str, symbol: str, ms: int, number: int, fill: Fill) -> str:
     )
 
 
+def old_trade(ms: int, number: int, fill: Fill) -> str:
+    """An element of historicalTrades."""
+    maker = "true" if fill.aggressor == "sell" else "false"
+    turnover = fill.price * fill.quantity // 10**9
+    return (
+        f'{{"id":{number},"price":"{text(fill.price)}","qty":"{text(fill.quantity)}","quoteQty":"{text(turnover)}",'
+        f'"time":{ms},"isBuyerMaker":{maker},"isBestMatch":true}}'
+    )
+
+
 def book_ticker(channel: str, symbol: str, update: int, bid: tuple[int, int], ask: tuple[int, int]) -> str:
     """A `@bookTicker` message."""
     return combined(

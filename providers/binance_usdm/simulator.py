@@ -20,6 +20,7 @@ from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Ledger
 from simulator.market import ONE, Event, Fill, Listing
+from simulator.tape import Tape
 from simulator.venue import Router, Venue
 
 _FIRST_AGGREGATE: Final = 2_317_455_120
@@ -68,7 +69,7 @@ class Simulator(Venue):
     def __init__(self, seed: int, ledger_file: Ledger) -> None:
         super().__init__(seed, ledger_file)
         symbols = [listing.symbol for listing in self.market.listings]
-        self._windows = Conflation()
+        self._windows, self._tape = Conflation(), Tape()
         self._ticks = 0
         self._second = 0
         self._best = {symbol: self.market.best(symbol) for symbol in symbols}
@@ -92,6 +93,7 @@ class Simulator(Venue):
         router.stream("/market/stream")
         router.get(_EXCHANGE_INFO, self._exchange_info)
         router.get("/fapi/v1/depth", self._depth)
+        router.get("/fapi/v1/aggTrades", self._old_trades)
         router.get("/fapi/v1/openInterest", self._open_interest)
         router.get("/fapi/v1/premiumIndex", self._premium_index)
 
@@ -180,6 +182,7 @@ class Simulator(Venue):
             quantity, aggressor = sum(fill.quantity for fill in part), part[0].aggressor
             trade = Aggregate(number, part[0].trade_id, part[-1].trade_id, price, quantity, aggressor)
             entry = ledger.trade(symbol, ms * _MS, number, price, quantity, aggressor)
+            self._tape.add(symbol, number, wire.old_aggregate(ms, trade))
             self.broadcast(channel, wire.aggregate_trade(channel, symbol, ms, trade), entry)
 
     def _depth_update(self, window: Window, ms: int) -> None:
@@ -258,6 +261,12 @@ class Simulator(Venue):
         ms = clock.time_ns() // _MS
         update = wire.update_id(self.market.sequence(symbol))
         return self._answer({"lastUpdateId": update, "E": ms, "T": ms, "bids": bids, "asks": asks}, weight)
+
+    async def _old_trades(self, request: web.Request) -> web.Response:
+        symbol, limit, first = (request.query.get(name, "") for name in ("symbol", "limit", "fromId"))
+        if symbol not in self._best or not limit.isdecimal() or not first.isdecimal():
+            return self._answer(_INVALID_SYMBOL, 20, 400)
+        return self._answer(msgspec.Raw(self._tape.page(symbol, int(first), 2**63, min(int(limit), 1000)).encode()), 20)
 
     async def _open_interest(self, request: web.Request) -> web.Response:
         symbol = request.query.get("symbol", "")

@@ -97,6 +97,15 @@ class Bar:
         return ms >= self.start_ms + _MINUTE_MS
 
 
+def old_aggregate(ms: int, trade: Aggregate) -> str:
+    """An element of aggTrades over REST."""
+    maker = "true" if trade.aggressor == "sell" else "false"
+    return (
+        f'{{"a":{trade.number},"p":"{price(trade.price)}","q":"{quantity(trade.quantity)}","f":{trade.first},'
+        f'"l":{trade.last},"T":{ms},"m":{maker}}}'
+    )
+
+
 def aggregate_trade(channel: str, symbol: str, ms: int, trade: Aggregate) -> str:
     maker = "true" if trade.aggressor == "sell" else "false"
     return (

@@ -20,6 +20,7 @@ from simulator.conflation import Conflation, Window
 from simulator.connection import Connection
 from simulator.ledger import Entry, Ledger
 from simulator.market import ONE, Event, LevelChange, Listing
+from simulator.tape import Tape
 from simulator.venue import Router, Venue
 
 _FIRST_CHANGE_ID: Final = 45_176_552_517  # beyond 32 bits, as the real ones are
@@ -50,7 +51,7 @@ class Simulator(Venue):
         self._change_id = _FIRST_CHANGE_ID
         self._trade_id = _FIRST_TRADE_ID
         self._ticks = 0
-        self._windows = Conflation()
+        self._windows, self._tape = Conflation(), Tape()
         self._clients: dict[int, Client] = {}
         self._instruments = {
             listing.symbol: Instrument(listing, self._change_id, self._change_id, 0, self.market.best(listing.symbol))
@@ -68,6 +69,7 @@ class Simulator(Venue):
         router.get("/api/v2/public/get_instruments", self._get_instruments)
         router.get("/api/v2/public/get_order_book", self._get_order_book)
         router.get("/api/v2/public/ticker", self._get_ticker)
+        router.get("/api/v2/public/get_last_trades_by_instrument", self._get_trades)
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +184,7 @@ class Simulator(Venue):
         for fill in event.fills:
             self._trade_id += 1
             texts.append(wire.trade(event.listing, state.ts_ms, self._trade_id, fill, figures))
+            self._tape.add(symbol, fill.trade_id, texts[-1])
             ts_event = state.ts_ms * _NS_PER_MS
             state.candle.roll(state.ts_ms // _MS_PER_MINUTE, fill.price)
             state.candle.add(fill.price, fill.quantity)
@@ -290,6 +293,14 @@ class Simulator(Venue):
         if state is None:
             return _answer(wire.error(None, -32602, "Invalid params"), 400)
         return _answer(wire.reply(None, msgspec.Raw(self._ticker(state).encode())))
+
+    async def _get_trades(self, request: web.Request) -> web.Response:
+        symbol = request.query.get("instrument_name", "")
+        numbers = [request.query.get(name, "") for name in ("start_seq", "end_seq", "count")]
+        if symbol not in self._instruments or not all(text.isdecimal() for text in numbers):
+            return _answer(wire.error(None, -32602, "Invalid params"), 400)
+        trades = self._tape.page(symbol, *map(int, numbers)).encode()
+        return _answer(wire.reply(None, {"trades": msgspec.Raw(trades), "has_more": False}))
 
 
 def _list(channel: str, texts: list[str]) -> str:

@@ -67,7 +67,8 @@ def cells(report: dict[str, Any], start: int) -> Iterator[Cell]:
     known: dict[tuple[str, str, int], Cell] = {}
     for channel in report["channels"]:
         where = channel["schema"], channel["channel"]
-        lost = [Interval(gap["start"], gap["end"]) for gap in channel["uncovered"]]
+        missed = () if channel.get("whole") else channel["uncovered"]
+        lost = [Interval(gap["start"], gap["end"]) for gap in missed]
         for row in channel["hours"]:
             known[*where, row["hour"]] = _cell(where, row)
         for hour in range(24):
@@ -75,12 +76,10 @@ def cells(report: dict[str, Any], start: int) -> Iterator[Cell]:
             if uncovered := length(lost, within):
                 key = (*where, hour)
                 known[key] = known.get(key, Cell(*key))._replace(uncovered_ns=uncovered)
-    for name, found in (("gaps", report["gaps"]), ("filled", report.get("filled", ()))):
-        for item in found:
-            hour = min(23, max(0, (item["ts_event"] - start) // HOUR_NS))
-            key = item["schema"], item["channel"], hour
-            cell = known.get(key, Cell(*key))
-            known[key] = cell._replace(**{name: getattr(cell, name) + item.get("trades", 1)})
+    for gap in report["gaps"]:
+        key = gap["schema"], gap["channel"], min(23, max(0, (gap["ts_event"] - start) // HOUR_NS))
+        cell = known.get(key, Cell(*key))
+        known[key] = cell._replace(gaps=cell.gaps + 1)
     return (known[key] for key in sorted(known))
 
 
@@ -95,6 +94,6 @@ def table(report: dict[str, Any], day: Any, rows: list[Cell]) -> Any:
 
 def _cell(where: tuple[str, str], row: dict[str, Any]) -> Cell:
     covered = row["covered_ns"]
-    cell = Cell(*where, row["hour"], *(row[name] for name in Hour._fields[1:]))
+    cell = Cell(*where, row["hour"], *(row[name] for name in Hour._fields[1:-1]))._replace(filled=row["filled"])
     primary, replica = (covered[instance] for instance in INSTANCES)
     return cell._replace(covered_primary_ns=primary, covered_replica_ns=replica, covered_either_ns=covered["EITHER"])

@@ -44,7 +44,7 @@ def kept(row: Sequence[Any]) -> Kept:
 
 class Hour(NamedTuple):
     """Messages of one hour: seen by each lane, in the merged channel, and there from both, from PRIMARY or from REPLICA
-    alone."""
+    alone, or from neither but filled by REST."""
 
     hour: int
     primary: int
@@ -53,6 +53,7 @@ class Hour(NamedTuple):
     both: int
     primary_only: int
     replica_only: int
+    filled: int = 0
 
     @classmethod
     def of(cls, starts: int, *counts: Any) -> Hour:

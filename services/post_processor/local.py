@@ -15,9 +15,7 @@ from services.post_processor import database, plan, steps
 from services.post_processor.database import FrameFile, MergedChannel
 from services.post_processor.engine import Gather, Merge, Merged, Normalized, Run
 from services.post_processor.frames import Frame
-from services.post_processor.publication import readable
 from services.post_processor.settings import Work
-from services.post_processor.source import raw_rows
 
 _PIECES: Final = 4
 """Into how many groups per job a day's channels are dealt: they differ in size."""
@@ -83,13 +81,12 @@ class LocalEngine:
 def _merge(task: Merge, frames_path: Path, memory_mb: int) -> list[Merged]:
     """One job: each channel merged in the database, written, stored, and its frames kept."""
     done = []
-    store = readable(task.source)
     with TemporaryDirectory(dir=frames_path.parent, prefix="merge-") as name, FrameFile(frames_path) as frames:
         folder = Path(name)
         work = database.connect(folder, memory_mb)
         try:
             for channel in task.channels:
-                rows = raw_rows(store, channel.objects)
+                rows = steps.channel_rows(task, channel, steps.channel_objects(channel))
                 merged = MergedChannel(work, steps.payloads_of(task, channel), channel.channel, rows)
                 coalesced = steps.CoalescedChannel(task, channel, folder)
                 kept = coalesced.rows(merged.rows())

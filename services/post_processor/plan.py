@@ -75,8 +75,9 @@ SELECT channel, stamp - stamp % 3600000000000 AS starts,
     sum(CASE WHEN lane = 1 THEN 1 ELSE 0 END) AS of_replica,
     sum(CASE WHEN place = 1 THEN 1 ELSE 0 END) AS merged,
     sum(CASE WHEN place = 1 AND in_primary = 1 AND in_replica = 1 THEN 1 ELSE 0 END) AS in_both,
-    sum(CASE WHEN place = 1 AND in_replica = 0 THEN 1 ELSE 0 END) AS primary_only,
-    sum(CASE WHEN place = 1 AND in_primary = 0 THEN 1 ELSE 0 END) AS replica_only
+    sum(CASE WHEN place = 1 AND in_primary = 1 AND in_replica = 0 THEN 1 ELSE 0 END) AS primary_only,
+    sum(CASE WHEN place = 1 AND in_primary = 0 AND in_replica = 1 THEN 1 ELSE 0 END) AS replica_only,
+    sum(CASE WHEN place = 1 AND in_primary = 0 AND in_replica = 0 THEN 1 ELSE 0 END) AS filled
 FROM matched GROUP BY channel, stamp - stamp % 3600000000000 ORDER BY 1, 2
 """
 

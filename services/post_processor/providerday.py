@@ -15,12 +15,13 @@ from penstock.objectstore_raw import SESSION
 from services.post_processor import engine, outcome, publication, reports
 from services.post_processor.coverage import Coverage
 from services.post_processor.engine import Engine, Gather, Merge, Run
+from services.post_processor.filling import Filling
 from services.post_processor.intervals import Interval
 from services.post_processor.lanes import Hour
 from services.post_processor.publication import Manifest, Published, Shelf, read_manifest
 from services.post_processor.report import completeness
 from services.post_processor.settings import Settings
-from services.post_processor.source import Source
+from services.post_processor.source import FILLED, RawChannel, Source
 from services.post_processor.workfolder import work_folder
 
 _TODAY, _BEFORE = 0, 1
@@ -66,25 +67,33 @@ class ProviderDay:
         before, run_up = read_manifest(self._target, provider, day - dt.timedelta(days=1))
         gaps = {} if before is None else self._run_up(work, before)
         coverage = Coverage(self._source.session())
-        channels = tuple(self._source.channels)
-        merged = work.merge(Merge(_TODAY, self._name, self._settings.source, channels, shelf))
+        channels, whole = self._filled(shelf)
+        merged = work.merge(Merge(_TODAY, self._name, self._settings.source, tuple(channels), shelf))
         hours: dict[tuple[str, str], list[Hour]] = {}
         for one in merged:
             if (one.schema, one.channel) != ("SYSTEM", SESSION):
-                coverage.add(one.channel, one.connections)
+                coverage.add(one.channel, (seen for seen in one.connections if seen.lane != FILLED))
                 hours[one.schema, one.channel] = one.hours
         for name in coverage.channels:
             hours.setdefault((self._info.schema_of(name), name), [])
-        for channel in {channel for _, channel in hours}:
+        # Where the numbering is whole, time that no lane covered holds no trade: the normalizer need not doubt.
+        for channel in {channel for _, channel in hours} - whole:
             gaps[channel] = [*gaps.get(channel, ()), *coverage.gaps(channel)]
         run = Run(self._name, day, _TODAY, None if before is None else _BEFORE, gaps, shelf)
         (normalized,) = work.normalize([run])
-        report = completeness(provider, day, coverage, hours, normalized)
+        report = completeness(provider, day, coverage, hours, normalized, whole)
         objects = [*(one.raw for one in merged), *normalized.objects, *reports.store(shelf, report, folder)]
         manifest = publication.publish(self._target, provider, day, made_from, run_up, objects)
         outcome.published(self._info.name, report)
         self._log(manifest, report)
         return manifest
+
+    def _filled(self, shelf: Shelf) -> tuple[list[RawChannel], set[str]]:
+        """The day's channels, with what REST has of trades that both lanes missed where that is wanted."""
+        if self._settings.fill == "off":
+            return self._source.channels, set()
+        rest = self._info.endpoints.rest if self._settings.fill == "venue" else self._settings.fill
+        return Filling(self._name, self._settings.source, shelf, rest).channels(self._source.channels)
 
     def _run_up(self, work: Engine, before: Manifest) -> dict[str, list[Interval]]:
         """Gather the frames of the day before, as published; when neither lane covered its channels."""
@@ -106,8 +115,9 @@ def coalesced(manifest: Manifest) -> tuple[Published, ...]:
 
 
 def uncovered(report: dict[str, Any]) -> dict[str, list[Interval]]:
-    """When neither lane covered a channel, by a published report."""
+    """When neither lane covered a channel, by a published report, unless its numbering is whole all the same."""
     return {
         channel["channel"]: [Interval(gap["start"], gap["end"]) for gap in channel["uncovered"]]
         for channel in report["channels"]
+        if not channel.get("whole")
     }

@@ -14,6 +14,9 @@ from penstock.objectstore_raw import COALESCED_HEADER, Row, quoted, unquoted
 from services.post_processor.lanes import Kept
 
 _LEVEL: Final = 2
+_LANES: Final = (*(name.encode() for name in INSTANCES), b"BACKFILL")
+"""Column `instance`, by lane: BACKFILL is what neither instance received and the venue was asked for."""
+
 _PIECE_BYTES: Final = 256 * 1024
 
 
@@ -24,7 +27,7 @@ def write(path: Path, rows: Iterable[Kept]) -> Iterator[Kept]:
     with path.open("wb") as file:
         for row in rows:
             line = b"%d,%b,%d,%d,%d,%b\n" % (
-                row.ts_recv, INSTANCES[row.lane].encode(), row.epoch, row.connection, row.sequence, quoted(row.payload),
+                row.ts_recv, _LANES[row.lane], row.epoch, row.connection, row.sequence, quoted(row.payload),
             )  # fmt: skip
             pending.append(line)
             size += len(line)

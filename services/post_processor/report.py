@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Any
 
 from penstock.channels import INSTANCES
@@ -16,9 +17,15 @@ _HOUR_NS = 3600 * NS_PER_S
 
 
 def completeness(
-    provider: str, day: dt.date, coverage: Coverage, hours: dict[tuple[str, str], list[Hour]], normalized: Normalized
+    provider: str,
+    day: dt.date,
+    coverage: Coverage,
+    hours: dict[tuple[str, str], list[Hour]],
+    normalized: Normalized,
+    whole: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The report as plain data; times are UNIX ns, counts are messages. `hours` is by (schema, channel)."""
+    """The report as plain data; times are UNIX ns, counts are messages. `hours` is by (schema, channel); `whole` names the
+    channels whose numbering shows, since REST was asked, that no trade is missing, whatever time was uncovered."""
     start = day_start_ns(day)
     return {
         "provider": provider,
@@ -27,6 +34,7 @@ def completeness(
         "holes": [_hole(hole) for hole in coverage.holes],
         "channels": [
             _channel(schema, channel, hours.get((schema, channel), []), coverage, start)
+            | ({"whole": True} if channel in whole else {})
             for schema, channel in sorted(hours)
         ],
     }

@@ -41,6 +41,7 @@ class Settings(Work, frozen=True, kw_only=True):
 
     Example: --source file:///data/raw --target file:///data/lake --day 2026-08-09 --providers deribit
 
+    fill: whom to ask over REST for trades that both lanes missed: off, venue (its public endpoint) or an http(s) URL.
     emf-s: other than 0 prints embedded metrics for CloudWatch, once, at the end.
     scheduled: instead of the day, when a scheduler meant the run to begin; the day before (UTC) is merged.
     """
@@ -50,6 +51,7 @@ class Settings(Work, frozen=True, kw_only=True):
     day: dt.date = UNSET_DAY
     scheduled: dt.datetime | None = None
     providers: tuple[str, ...] = ()
+    fill: str = "off"
     emf_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def check(self) -> Settings:
@@ -62,6 +64,8 @@ class Settings(Work, frozen=True, kw_only=True):
             before = self.scheduled.astimezone(dt.UTC).date() - dt.timedelta(days=1)
             return msgspec.structs.replace(self, day=before, scheduled=None).check()
         check_day("--day", self.day)
+        if self.fill not in {"off", "venue"} and not self.fill.startswith(("http://", "https://")):
+            raise ConfigError(f"--fill is {self.fill!r}, expected off, venue or the URL of a REST endpoint")
         self.check_work()
         return self
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock import channels
 from penstock.errors import Terminal
 from penstock.objectstore import ObjectStore
 from penstock.objectstore_raw import SESSION, Row, day_path, is_raw_key, rows
 
+FILLED: Final = len(channels.INSTANCES)
+"""The lane of trades that neither instance received and REST brought."""
+
 
 class RawChannel(NamedTuple):
-    """One venue channel of the day; `keys` are its objects by instance, in PRIMARY, REPLICA order."""
+    """One venue channel of the day; `keys` are its objects by instance, in PRIMARY, REPLICA order, `filled` those of the
+    target with what the venue answered when it was asked for missing trades."""
 
     schema: str
     channel: str
     keys: tuple[tuple[str, ...], ...]
+    filled: tuple[str, ...] = ()
 
     @property
     def observed(self) -> bool:

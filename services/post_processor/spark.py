@@ -16,7 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from penstock.errors import ConfigError, PenstockError, Terminal
-from services.post_processor import plan, spark_steps
+from services.post_processor import plan, spark_steps, steps
 from services.post_processor.engine import Gather, Merge, Merged, Normalized, Run
 from services.post_processor.lanes import Connection, Hour
 from services.post_processor.settings import Work
@@ -60,7 +60,9 @@ class SparkEngine:
         self._frames: dict[int, Any] = {}
 
     def merge(self, task: Merge) -> list[Merged]:
-        listed = [(number, *held) for number, channel in enumerate(task.channels) for held in channel.objects]
+        listed = [
+            (number, *held) for number, channel in enumerate(task.channels) for held in steps.channel_objects(channel)
+        ]
         objects = [(channel, number, lane, key) for number, (channel, lane, key) in enumerate(listed)]
         read = self._spread(spark_steps.OBJECTS, objects).mapInArrow(spark_steps.arrived(task), _ddl(plan.ARRIVED))
         hours: list[list[Hour]] = [[] for _ in task.channels]

@@ -18,8 +18,7 @@ from services.post_processor.database import tables
 from services.post_processor.engine import Gather, Merge, Normalized, Run
 from services.post_processor.frames import Frame
 from services.post_processor.lanes import Kept, kept, keyed
-from services.post_processor.publication import Published, readable
-from services.post_processor.source import raw_rows
+from services.post_processor.publication import Published
 
 type Batches = Iterator[pa.RecordBatch]
 
@@ -82,10 +81,9 @@ def _batches(
 
 
 def _arrived(task: Merge, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[object, ...]]:
-    store = readable(task.source)
     for channel, number, lane, key in rows:
         held = task.channels[channel]
-        received = raw_rows(store, [(lane, key)])
+        received = steps.channel_rows(task, held, [(lane, key)])
         yield from keyed(steps.payloads_of(task, held), channel, held.channel, received, number << _ROW_BITS)
 
 

