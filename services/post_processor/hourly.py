@@ -1,11 +1,9 @@
-"""The completeness report by channel and hour, in one flat row each: what the Parquet table and the page are made of."""
+"""The completeness report by channel and hour, in one flat row each: what the page is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
-
-import pyarrow as pa
 
 from penstock.channels import INSTANCES
 from penstock.timestamps import NS_PER_S
@@ -56,12 +54,6 @@ class Cell(NamedTuple):
         return "whole" if self.merged or self.covered_either_ns else "silent"
 
 
-TABLE: Final = pa.schema(
-    [("day", pa.date32()), ("schema", pa.string()), ("channel", pa.string())]
-    + [(name, pa.int64()) for name in Cell._fields[2:]]
-)
-
-
 def cells(report: dict[str, Any], start: int) -> Iterator[Cell]:
     """Every channel and hour of a report about which there is something to say, sorted. `start` is the day's, UNIX ns."""
     known: dict[tuple[str, str, int], Cell] = {}
@@ -81,15 +73,6 @@ def cells(report: dict[str, Any], start: int) -> Iterator[Cell]:
         cell = known.get(key, Cell(*key))
         known[key] = cell._replace(gaps=cell.gaps + 1)
     return (known[key] for key in sorted(known))
-
-
-def table(report: dict[str, Any], day: Any, rows: list[Cell]) -> Any:
-    """The rows as a pyarrow table."""
-    columns = [[day] * len(rows), *(list(column) for column in zip(*rows, strict=True))]
-    if not rows:
-        columns = [[] for _ in TABLE]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, TABLE, strict=True)]
-    return pa.table(arrays, schema=TABLE.with_metadata({"provider": report["provider"]}))
 
 
 def _cell(where: tuple[str, str], row: dict[str, Any]) -> Cell:

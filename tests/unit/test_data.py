@@ -25,7 +25,8 @@ from penstock.lots import SCALE
 from penstock.objectstore import open_store
 from penstock.publishers import Publisher
 from penstock.timestamps import day_start_ns
-from services.post_processor.publication import Publication, Source
+from services.post_processor.publication import Shelf, Source
+from services.post_processor.publication import publish as publish_manifest
 from services.post_processor.schemafile import SchemaFile
 
 PUBLISHER = Publisher(60999, "nowhere", "NOWHERE", "NOWH")
@@ -58,10 +59,9 @@ def trades(day: dt.date, count: int = PER_DAY) -> list[bytes]:
     ]  # fmt: skip
 
 
-def publish(folder: Path, day: dt.date, schemas: dict[str, list[Iterable[bytes]]]) -> Publication:
-    """Store a day as the post-processor does; a schema may have several objects. The manifest is left to the caller."""
-    store = open_store(folder.as_uri())
-    out = Publication(store, "NOWHERE", day, Source(1, "0" * 64), "")
+def publish(folder: Path, day: dt.date, schemas: dict[str, list[Iterable[bytes]]], *, manifest: bool = True) -> None:
+    """Store a day as the post-processor does; a schema may have several objects."""
+    shelf, stored = Shelf(folder.as_uri(), day, "0" * 64), []
     names = {number: symbol for symbol, number in IDS.items()}
     for schema, files in schemas.items():
         for n, messages in enumerate(files):
@@ -72,8 +72,10 @@ def publish(folder: Path, day: dt.date, schemas: dict[str, list[Iterable[bytes]]
                 file.add("trades", message)
             file.finish()
             for kind, path in (("canonical", file.dbn), ("parquet", file.parquet)):
-                out.put(f"{kind}/provider=NOWHERE/schema={schema}", f"{n}-{path.name}", path, file.records, schema)
-    return out
+                named = path.rename(path.with_name(f"{n}-{path.name}"))
+                stored.append(shelf.put(f"{kind}/provider=NOWHERE/schema={schema}", named, file.records, schema))
+    if manifest:
+        publish_manifest(open_store(folder.as_uri()), "NOWHERE", day, Source(1, "0" * 64), "", stored)
 
 
 def definitions(day: dt.date) -> list[bytes]:
@@ -86,7 +88,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two published days, of 200,000 and 1,000 trades."""
     folder = tmp_path_factory.mktemp("data") / "a lake"
     for day, count in ((FIRST, PER_DAY), (SECOND, 1000)):
-        publish(folder, day, {"TRADES": [trades(day, count)], "DEFINITION": [definitions(day)]}).finish()
+        publish(folder, day, {"TRADES": [trades(day, count)], "DEFINITION": [definitions(day)]})
     return folder
 
 
@@ -242,7 +244,7 @@ def test_a_changed_lot_counts_from_its_definition_on() -> None:
 def test_several_objects_of_a_day_are_merged_by_time(tmp_path: Path) -> None:
     """A day may be stored as several objects of one schema: DBN records come in the order of their times."""
     all_of_it = trades(FIRST, 100)
-    publish(tmp_path / "lake", FIRST, {"TRADES": [all_of_it[::2], all_of_it[1::2]]}).finish()
+    publish(tmp_path / "lake", FIRST, {"TRADES": [all_of_it[::2], all_of_it[1::2]]})
     selection = load("NOWHERE", "trades", ["BTC-EUR"], FIRST, source=tmp_path / "lake")
     assert [record.sequence for record in selection.records()] == list(range(50))
     assert selection.arrow().num_rows == 50
@@ -253,8 +255,8 @@ def test_several_objects_of_a_day_are_merged_by_time(tmp_path: Path) -> None:
 def test_a_day_without_a_manifest_is_never_left_out_silently(lake: Path, tmp_path: Path) -> None:
     """An unfinished day, with all its objects there, is an error that names it; on request a warning."""
     folder = tmp_path / "lake"
-    publish(folder, FIRST, {"TRADES": [trades(FIRST, 10)]}).finish()
-    publish(folder, SECOND, {"TRADES": [trades(SECOND, 10)]})
+    publish(folder, FIRST, {"TRADES": [trades(FIRST, 10)]})
+    publish(folder, SECOND, {"TRADES": [trades(SECOND, 10)]}, manifest=False)
     with pytest.raises(Unpublished, match="no manifest of NOWHERE for 2026-08-10") as caught:
         load("NOWHERE", "trades", None, FIRST, "2026-08-11", source=folder)
     assert caught.value.days == (SECOND,)
@@ -271,7 +273,7 @@ def test_a_day_without_a_manifest_is_never_left_out_silently(lake: Path, tmp_pat
 def test_an_object_that_is_not_what_the_manifest_says_is_refused(tmp_path: Path) -> None:
     """Cut short, gone, or no DBN at all: one line that names the object."""
     folder = tmp_path / "lake"
-    publish(folder, FIRST, {"TRADES": [trades(FIRST, 1000)]}).finish()
+    publish(folder, FIRST, {"TRADES": [trades(FIRST, 1000)]})
     selection = load("NOWHERE", "trades", None, FIRST, source=folder)
     (parquet,), (zst,) = folder.rglob("*.parquet"), folder.rglob("*.dbn.zst")
     size = zst.stat().st_size
