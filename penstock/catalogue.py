@@ -111,7 +111,7 @@ _NORMALIZER: Final = (
     ("redis_up", _GAUGE, "count", "1 where the connection to Redis is open.", (), ()),
     ("unanswered_bytes", _GAUGE, "bytes", "Bytes written to Redis that it has not answered.", (), None),
     ("last_consumed_seconds", _GAUGE, "seconds", "Receive time (UNIX seconds) of the newest envelope consumed.", (), None),
-    ("venue_seconds", _TIMES, "seconds", "From the venue's time to the socket: two clocks. One frame per batch.", (), ()),
+    ("venue_seconds", _TIMES, "seconds", "From the venue's time to the socket: two clocks. Ten frames a second.", (), ()),
     ("publish_seconds", _TIMES, "seconds", "Receive at the socket to publish written.", (), ()),
 )  # fmt: skip
 

@@ -48,6 +48,8 @@ _KINDS: Final = frozenset(Kind.values()) - {0}
 _TIMELY: Final = frozenset({"TRADES", "MBO", "MBP_1"})
 """Schemas whose messages are told as they happen."""
 
+_LOOK_NS: Final = 100_000_000
+
 _OVERTAKING: Final = frozenset({KIND_CONNECTED, KIND_DISCONNECTED})
 
 
@@ -88,6 +90,7 @@ class Pipeline:
         self._resyncs: dict[str, None] = {}
         self._stamps: list[int] = []
         self._ts_recv = 0
+        self._look_ns = 0
         self._rounds = Rounds(normalizer)
         self._traces = Traces(tracer) if tracer is not None else None
         self._log: Any = telemetry.logger()
@@ -150,8 +153,9 @@ class Pipeline:
             self._flush()
             if traces is not None:
                 traces.published(self._epoch)
-        if newest:
-            self._on_its_way(newest[-1], ts_recv)
+        if newest and self._ts_recv >= self._look_ns:
+            self._look_ns = self._ts_recv + _LOOK_NS
+            self._on_its_way(newest[-1], self._ts_recv)
 
     def resyncs(self) -> list[str]:
         """The raw channels that need a new snapshot, each once; empties the list."""
@@ -195,7 +199,7 @@ class Pipeline:
         return route
 
     def _on_its_way(self, output: Output, ts_recv: int) -> None:
-        """Observe how old an event was at the socket; of one frame per batch, which costs the others nothing."""
+        """Observe how old an event was at the socket; of one frame per _LOOK_NS, which costs the others nothing."""
         if isinstance(output, Message) and output.schema in _TIMELY and not is_snapshot(output.data):
             # RecordHeader: ts_event at byte 8.
             self.counts.venue_seconds.observe(ts_recv - int.from_bytes(output.data[8:16], "little"))
