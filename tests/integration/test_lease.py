@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from penstock.errors import ConnectionLost, Terminal
+from penstock.errors import ConnectionLost, StaleEpoch, Terminal
 from penstock.lease import Held, Slots, open_slots
+from penstock.raw.v1.raw_pb2 import Instance, Kind
+from services.session_manager.forwarder import Forwarder, Identity
+from services.session_manager.queue import Policy, Queue
+from services.session_manager.stamp import Stamper
 from tests.integration.moto_harness import TABLE, Moto, moto
+from tests.integration.test_mtls import served
 from tests.unit.test_lease import MemorySlots
 
 FIRST = Held(1_700_000_000, 0, "a", "host", released=False)
@@ -91,3 +96,20 @@ def test_a_third_session_manager_on_another_host_says_why_and_ends(aws: Moto, tm
     _, refusal = third.communicate(timeout=20)
     assert (third.returncode, refusal.count("\n")) == (2, 1), refusal
     assert "deribit/PRIMARY is held by another session manager" in refusal
+
+
+async def test_an_owner_whose_time_is_over_sends_nothing(tmp_path: Path):
+    """As after a freeze: what stands in the queue stays there, and the process is told to step down."""
+
+    def check() -> None:
+        raise StaleEpoch("the lease was not renewed")
+
+    queue = Queue("batch_processor", Policy.RESEND, 1_000_000)
+    Stamper((queue,)).stamp(1, "trades.x", Kind.KIND_FRAME, b"{}", 1)
+    address = f"unix:{tmp_path}/batch.sock"
+    async with served(address) as (lane, _):
+        identity = Identity("deribit", Instance.INSTANCE_PRIMARY, 7)
+        forwarder = Forwarder(address, queue, identity, lambda _: None, lambda _: None, check)
+        with pytest.raises(StaleEpoch):
+            await forwarder.run()
+        assert lane.last == 0
