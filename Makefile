@@ -7,7 +7,7 @@ TF_PLUGIN_DIR ?=
 BASELINE ?= .git\#branch=main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos drills bench proto observability lambda aws-local fmt clean audit
+.PHONY: help setup demo test check chaos drills bench proto observability terraform-docs lambda aws-local fmt clean audit
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ proto: setup  ## Generate Python from proto/
 
 observability: setup  ## Make dashboards, alarms and alert rules from the catalogue of metrics
 	@$(RUN)/python -m penstock.observability
+
+terraform-docs: setup  ## Make the tables in the READMEs of terraform's modules
+	@$(RUN)/python terraform/readmes.py
 
 lambda: setup  ## Make the zip file of the function that tells Discord
 	@$(RUN)/python -m penstock.cli.aws.function .penstock/lambda/alerts.zip

@@ -33,10 +33,14 @@ def binary() -> str:
 
 
 class Valkey:
-    """A server of our own on a free loopback port, without persistence, gone when stopped."""
+    """A server of our own on a free loopback port, without persistence, gone when stopped.
 
-    def __init__(self, directory: Path) -> None:
+    `embedded`: the Valkey that comes as a package, whatever is on PATH: an older server may not know all our ACL rules.
+    """
+
+    def __init__(self, directory: Path, *, embedded: bool = False) -> None:
         self.directory = directory
+        self._embedded = embedded
         self.port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -46,7 +50,7 @@ class Valkey:
 
     async def start(self) -> None:
         """Start and wait until it answers. Raises Terminal where it does not within 10 s."""
-        program = binary()
+        program = str(get_binary_path()) if self._embedded else binary()
         self._process = await asyncio.create_subprocess_exec(
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--dir", str(self.directory), "--client-output-buffer-limit", "pubsub 256mb 64mb 60",

@@ -15,7 +15,7 @@ from penstock.cli.valkey import free_port
 from penstock.errors import Terminal
 
 REGION: Final = "ap-northeast-1"
-START_S: Final = 60.0
+START_S: Final = 180.0
 
 
 class Emulator:

@@ -39,7 +39,7 @@ from simulator.discord import Discord
 
 NAME: Final = "penstock-local"
 PROVIDERS: Final = ("binance_spot", "deribit")
-READY_S: Final = 120.0
+READY_S: Final = 180.0
 SQL: Final = """
 SELECT provider, symbol, count(*) AS trades, min(price) AS low, max(price) AS high
 FROM trades_readable GROUP BY provider, symbol ORDER BY provider, symbol
@@ -68,7 +68,7 @@ async def run(directory: Path, seconds: float, plugins: str, console: Console) -
             await local.rights()
             await local.canaries()
             await local.second_plan()
-        except (Terminal, TimeoutError) as error:
+        except Terminal as error:
             summary.point(good=False, what="the run", figures=f"stopped: {error}")
     summary.show()
     return 0 if summary.good else 1
@@ -82,7 +82,7 @@ class Local:
         self._summary = summary
         self._stack = stack
         self._emulator = Emulator(directory / "logs")
-        self._valkey = Valkey(directory)
+        self._valkey = Valkey(directory, embedded=True)
         self._discord = Discord()
         self._market = Process("market", self._simulator(), directory / "logs" / "market.log", restart=False)
         self._recorder: Process | None = None
@@ -106,7 +106,10 @@ class Local:
         await asyncio.gather(self._valkey.start(), self._discord.start(), self._emulator.ready())
         self._stack.push_async_callback(self._valkey.stop)
         self._stack.push_async_callback(self._discord.stop)
-        listening = await self._market.wait_event("listening", 60)
+        try:
+            listening = await self._market.wait_event("listening", READY_S)
+        except TimeoutError:
+            raise Terminal(f"the market did not start: {self._market.tail()}") from None
         self._venues: dict[str, Any] = listening["providers"]
         package = build(self._directory / "alerts.zip")
         self._summary.point(
