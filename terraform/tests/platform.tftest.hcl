@@ -125,6 +125,11 @@ run "redis_without_a_replica_is_refused" {
 run "alerts" {
   module { source = "./modules/observability" }
 
+  override_resource {
+    target = aws_sns_topic.fallback
+    values = { arn = "arn:aws:sns:ap-northeast-1:123456789012:fallback" }
+  }
+
   assert {
     condition     = output.function.concurrency == 1 && output.function.timeout_s >= 60
     error_message = "one at a time: the limits of a webhook are kept in the process"

@@ -19,7 +19,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-import redis
 from rich.console import Console
 
 from penstock import clock
@@ -27,6 +26,7 @@ from penstock.cli.aws import policies
 from penstock.cli.aws.agent import Agent, Task
 from penstock.cli.aws.alerting import Function
 from penstock.cli.aws.api import Emulator
+from penstock.cli.aws.facts import Facts
 from penstock.cli.aws.function import build
 from penstock.cli.aws.logs import Logs
 from penstock.cli.aws.summary import Summary
@@ -39,7 +39,7 @@ from simulator.discord import Discord
 
 NAME: Final = "penstock-local"
 PROVIDERS: Final = ("binance_spot", "deribit")
-READY_S: Final = 180.0
+READY_S: Final = 300.0
 SQL: Final = """
 SELECT provider, symbol, count(*) AS trades, min(price) AS low, max(price) AS high
 FROM trades_readable GROUP BY provider, symbol ORDER BY provider, symbol
@@ -136,6 +136,7 @@ class Local:
     async def start(self) -> None:
         """Secrets are filled, Redis gets its users, and every ECS service is started from its task definition."""
         outputs, emulator = self._outputs, self._emulator
+        self._facts = Facts(emulator, outputs)
         hooks = {
             f"PENSTOCK_DISCORD_WEBHOOK{suffix}": self._discord.url(name)
             for suffix, name in (("", "alerts"), ("_CRITICAL", "critical"))
@@ -144,7 +145,7 @@ class Local:
         await asyncio.to_thread(
             secrets.put_secret_value, SecretId=outputs["alerts"]["secret"], SecretString=json.dumps(hooks)
         )
-        users = await asyncio.to_thread(self._redis_users)
+        users = await asyncio.to_thread(self._facts.make_redis_users, self._valkey.port)
         self._summary.point(
             users > 0,
             "Redis users",
@@ -163,7 +164,7 @@ class Local:
 
         # Paths of Unix sockets may have about 100 bytes.
         hosts = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-")))
-        cluster = outputs["services"]["deribit-primary"] and await asyncio.to_thread(self._cluster_arn)
+        cluster = await asyncio.to_thread(self._facts.cluster_arn)
         self._agent = Agent(emulator, cluster, self._directory, hosts, self._logs.heard, self._stopped)
         services = await asyncio.to_thread(self._agent.services)
         self._placed(services)
@@ -171,7 +172,9 @@ class Local:
         for name in order:
             await self._agent.start(name, services[name]["taskDefinition"], outputs["services"][name]["role"])
             self._stack.push_async_callback(self._end, name)
-        reader = json.loads(await asyncio.to_thread(emulator.secret, outputs["redis"]["secret_arn"]))["url"]
+        # The recorder sets its own buffer's limit, which readers may not.
+        admin = outputs["redis_users"]["admin"]["secret_arn"]
+        reader = json.loads(await asyncio.to_thread(emulator.secret, admin))["url"]
         self._recorder = Process(
             "recorder", ["checker", "record", "--redis", reader, "--out", str(self._directory / "stream.bin")],
             self._directory / "logs" / "recorder.log", restart=False,
@@ -265,7 +268,7 @@ class Local:
         assert self._recorder is not None
         await self._recorder.stop()
         await self._logs.flush()
-        objects = await asyncio.to_thread(self._objects, "intermediate")
+        objects = await asyncio.to_thread(self._facts.objects, "intermediate")
         self._days = {
             "-".join(part.split("=")[1] for part in key.split("/") if part.startswith(("year=", "month=", "day=")))
             for key in objects
@@ -293,7 +296,7 @@ class Local:
             )
             codes.append(await self._agent.run_once("post-processor", schedule["task_definition"], overrides))
         await self._logs.flush()
-        final = await asyncio.to_thread(self._objects, "final")
+        final = await asyncio.to_thread(self._facts.objects, "final")
         manifests = [key for key in final if key.startswith("manifests/")]
         self._summary.point(
             codes == [0] * len(codes) and len(manifests) == len(PROVIDERS) * len(codes), "nightly task",
@@ -316,7 +319,7 @@ class Local:
     async def check(self) -> None:
         """The independent checker compares what came out with what the market sent."""
         folder = self._directory / "final"
-        await asyncio.to_thread(self._download, "final", folder)
+        await asyncio.to_thread(self._facts.download, "final", folder)
         text = await self._python(
             "-m", "checker", "check", "--ledger", str(self._directory / "ledger.jsonl"),
             "--stream", str(self._directory / "stream.bin"), "--dataset", str(folder), "--json",
@@ -340,7 +343,7 @@ class Local:
 
     async def rights(self) -> None:
         """What the roles in IAM allow, and what they must not."""
-        found = await asyncio.to_thread(self._statements)
+        found = await asyncio.to_thread(self._facts.statements, NAME)
         wanted = [claim for provider in PROVIDERS for claim in policies.claims(NAME, NAME, provider)]
         wrong = policies.broken(wanted, found)
         for claim in wrong:
@@ -356,8 +359,8 @@ class Local:
 
     async def canaries(self) -> None:
         """No value of a secret in what anybody reads: log groups, objects' names, Discord."""
-        values = await asyncio.to_thread(self._secret_values)
-        text = await asyncio.to_thread(self._all_logs)
+        values = await asyncio.to_thread(self._facts.secret_values)
+        text = await asyncio.to_thread(self._facts.logs)
         text += json.dumps([hook.messages for hook in self._discord.hooks.values()])
         text += "".join(path.read_text("utf-8", "replace") for path in (self._directory / "logs").glob("*.log"))
         hits = sorted({name for name, value in values if value in text})
@@ -412,12 +415,12 @@ class Local:
 
     def _placed(self, services: dict[str, dict[str, Any]]) -> None:
         lanes = [name for name in services if not name.startswith(("batch-", "strategy-"))]
+        # The emulator keeps neither bounds nor constraints of a service; Terraform's state says what was asked for.
+        asked = self._outputs["services"]
         good = len(lanes) == 2 * len(PROVIDERS) and all(
             one["desiredCount"] == 1
-            and one["deploymentConfiguration"]["maximumPercent"] == 100
-            and one["deploymentConfiguration"]["minimumHealthyPercent"] == 0
-            and one["placementConstraints"][0]["expression"]
-            == f"attribute:penstock.role == {self._outputs['services'][name]['role']}"
+            and (asked[name]["minimum_percent"], asked[name]["maximum_percent"]) == (0, 100)
+            and asked[name]["placement"] == f"attribute:penstock.role == {asked[name]['role']}"
             for name, one in services.items()
         )
         self._summary.point(
@@ -431,70 +434,6 @@ class Local:
         self._summary.say(f"the task {task.service} stopped: {codes}")
         entry = {"Source": "aws.ecs", "DetailType": "ECS Task State Change", "Detail": json.dumps(detail)}
         self._background(asyncio.to_thread(self._emulator.client("events").put_events, Entries=[entry]), "event")
-
-    def _cluster_arn(self) -> str:
-        return str(
-            self._emulator.client("ecs").describe_clusters(clusters=[self._outputs["cluster"]])["clusters"][0][
-                "clusterArn"
-            ]
-        )
-
-    def _redis_users(self) -> int:
-        server: Any = redis.Redis(port=self._valkey.port)
-        users = self._outputs["redis_users"]
-        for user, one in sorted(users.items(), key=lambda item: item[0] == "default"):
-            words = ["ACL", "SETUSER", user, "reset", *one["rules"].split()]
-            if one["secret_arn"]:
-                words.append(f">{json.loads(self._emulator.secret(one['secret_arn']))['password']}")
-            server.execute_command(*words)
-        server.close()
-        return len(users) - 1
-
-    def _objects(self, use: str) -> list[str]:
-        bucket = self._outputs["buckets"][use]
-        pages = self._emulator.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [one["Key"] for page in pages for one in page.get("Contents", ())]
-
-    def _download(self, use: str, folder: Path) -> None:
-        for key in self._objects(use):
-            (folder / key).parent.mkdir(parents=True, exist_ok=True)
-            self._emulator.client("s3").download_file(self._outputs["buckets"][use], key, str(folder / key))
-
-    def _statements(self) -> dict[str, list[dict[str, Any]]]:
-        iam = self._emulator.client("iam")
-        found: dict[str, list[dict[str, Any]]] = {}
-        for role in (role for page in iam.get_paginator("list_roles").paginate() for role in page["Roles"]):
-            name = role["RoleName"]
-            if name.startswith(f"{NAME}-"):
-                inline = iam.list_role_policies(RoleName=name)["PolicyNames"]
-                found[name.removeprefix(f"{NAME}-")] = [
-                    statement
-                    for policy in inline
-                    for statement in iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"][
-                        "Statement"
-                    ]
-                ]
-        return found
-
-    def _secret_values(self) -> list[tuple[str, str]]:
-        client = self._emulator.client("secretsmanager")
-        found = []
-        for page in client.get_paginator("list_secrets").paginate():
-            for one in page["SecretList"]:
-                with suppress(client.exceptions.ResourceNotFoundException):
-                    values = json.loads(self._emulator.secret(one["ARN"]))
-                    found += [(f"{one['Name']} {key}", value) for key, value in values.items() if key != "username"]
-        return found
-
-    def _all_logs(self) -> str:
-        client = self._emulator.client("logs")
-        groups = [group["logGroupName"] for group in client.describe_log_groups()["logGroups"]]
-        return "".join(
-            event["message"]
-            for group in groups
-            for page in client.get_paginator("filter_log_events").paginate(logGroupName=group)
-            for event in page["events"]
-        )
 
     async def _python(self, *arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(

@@ -70,7 +70,7 @@ class Terraform:
             found = json.loads(text) if text.startswith("{") else {}
             kind = found.get("type")
             planned += kind == "planned_change"
-            if kind == "apply_complete":
+            if kind == "apply_complete" and found["hook"]["action"] == "create":
                 made += 1
                 if made % _TOLD_EVERY == 0:
                     say(f"  {made} of {planned} resources")
