@@ -80,7 +80,7 @@ async def live(lanes: Kept, url: str, seen: Path) -> None:
     try:
         for instance in INSTANCES:
             await lanes.start(instance)
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         reading = asyncio.create_task(_delivered(node.stdout))
         while not reading.done():
             assert time.monotonic() < deadline

@@ -410,7 +410,7 @@ async def test_a_trading_node_sees_every_trade_once_while_primary_dies(valkey: s
             while not stats or not stats[-1][PROVIDER]["deltas"]:
                 await lanes.run(0.2)
                 assert node.returncode is None
-                assert time.monotonic() - began < 40
+                assert time.monotonic() - began < 100
             ready_s = time.monotonic() - began
             for instance in INSTANCES:
                 await lanes.start(instance)
