@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import client, cold, grpc_stream, latency, normalize, publish, slow
+from benchmarks import client, cold, grpc_stream, lake, latency, normalize, publish, slow
 from benchmarks.report import Report
 
 STEPS = {
@@ -16,6 +16,7 @@ STEPS = {
     "publish": publish.run,
     "client": client.run,
     "cold": cold.run,
+    "lake": lake.run,
     "latency": latency.run,
     "slow": slow.run,
 }

@@ -111,9 +111,12 @@ def _outputs(column: Column) -> list[Output]:
     """What becomes of one column."""
     name, kind = column.name, _WIDER.get(column.type, column.type)
     quoted = f'r."{name}"' if name == "group" else f"r.{name}"
-    if name.startswith("ts_") and name != "ts_in_delta":
-        # Nanoseconds stay: timestamps that every client of Athena takes have milliseconds.
+    if name == "ts_ref":
         return [Output(name, "bigint", f"NULLIF({quoted}, {UNDEF_64})")]
+    if name in {"ts_event", "ts_recv"}:
+        # Nanoseconds stay: timestamps that every client of Athena takes have milliseconds. And bare: row groups are left
+        # out by the statistics of a column, not of an expression.
+        return [Output(name, "bigint", quoted)]
     if _TIME.fullmatch(name):
         return [Output(name, _TIMESTAMP, _time(quoted))]
     if _PRICE.fullmatch(name) and column.type == "bigint":
