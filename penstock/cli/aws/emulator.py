@@ -12,8 +12,9 @@ from typing import Any
 
 
 def patch() -> None:
-    """Replace the two answers in this process's moto."""
+    """Replace the two answers in this process's moto, and leave a queue's messages to whoever polls it."""
     from moto.athena.models import AthenaBackend
+    from moto.awslambda.models import LambdaBackend
     from moto.ecs.models import Service
 
     made = Service.__init__
@@ -33,6 +34,11 @@ def patch() -> None:
         except Exception:  # noqa: BLE001 # its error class is moto's own and not exported
             return {"Tags": []}
 
+    def undelivered(self: Any, function: str, messages: Any, queue: str) -> bool:  # noqa: ARG001 # moto's signature
+        # moto takes messages of a queue with an event source mapping away, to a function that it does not run.
+        return False
+
+    setattr(LambdaBackend, "send_sqs_batch", undelivered)  # noqa: B010 # as below
     setattr(Service, "__init__", service)  # noqa: B010 # assigned to a class, which the type checker forbids
     setattr(AthenaBackend, "list_tags_for_resource", tags)  # noqa: B010 # likewise
 

@@ -387,7 +387,12 @@ class Local:
 
     def _background(self, work: Any, name: str) -> None:
         task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
         self._stack.push_async_callback(_cancelled, task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._summary.point(good=False, what=task.get_name(), figures=f"{type(error).__name__}: {error}")
 
     async def _end(self, name: str) -> None:
         if not self._agent.tasks[name].stopping:
@@ -447,11 +452,8 @@ class Local:
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
-    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-        raise Terminal(f"{task.get_name()}: {error}") from error
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
 
 
 def plugins(environ: dict[str, str]) -> str:
