@@ -325,6 +325,16 @@ def aws_local(
     raise typer.Exit(asyncio.run(local.run(directory, seconds, local.plugins(environment()), Console())))
 
 
+@app.command("plan-table", epilog="Example: `penstock plan-table`")
+def plan_table() -> None:
+    """Print what terraform/environments/prod would run for nine providers, and where; needs Terraform, not AWS."""
+    from penstock.cli.aws import plan
+    from penstock.cli.aws import run as local
+    from penstock.config import environment
+
+    plan.show(plan.planned(local.plugins(environment())), Console())
+
+
 def main() -> None:
     """Entry point: what cannot be done is one readable line on stderr and exit code 2 (1 where it may work later)."""
     try:

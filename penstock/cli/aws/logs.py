@@ -12,6 +12,7 @@ import gzip
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from penstock import clock
@@ -56,7 +57,8 @@ class Logs:
 
     def _put(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
         if (group, stream) not in self._streams:
-            self._client.create_log_stream(logGroupName=group, logStreamName=stream)
+            with suppress(self._client.exceptions.ResourceAlreadyExistsException):
+                self._client.create_log_stream(logGroupName=group, logStreamName=stream)
             self._streams.add((group, stream))
         self._client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
         self.shipped += len(events)
