@@ -29,7 +29,7 @@ demo: setup  ## Run the whole pipeline on a simulated market, kill a session, ch
 
 test: setup  ## Run the tests
 	@$(RUN)/pytest -n 2 tests/unit tests/contract
-	@$(RUN)/pytest -m "not chaos" --ignore tests/unit --ignore tests/contract tests
+	@$(RUN)/pytest -n 2 --dist loadfile -m "not chaos" --ignore tests/unit --ignore tests/contract tests
 
 chaos: setup  ## Kill every process in turn, ten times each, under load (minutes)
 	@$(RUN)/pytest -m chaos -o timeout=1800 tests/chaos tests/integration/test_images.py
