@@ -16,6 +16,8 @@ def patch() -> None:
     from moto.athena.models import AthenaBackend
     from moto.awslambda.models import LambdaBackend
     from moto.ecs.models import Service
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
 
     made = Service.__init__
 
@@ -38,6 +40,11 @@ def patch() -> None:
         # moto takes messages of a queue with an event source mapping away, to a function that it does not run.
         return False
 
+    def permitted(self: Any, action: str, resource: str) -> Any:  # noqa: ARG001 # moto's signature
+        # moto reads a bucket's policy without its conditions: "deny where not over TLS" would deny everything.
+        return PermissionResult.NEUTRAL
+
+    setattr(FakeBucket, "get_permission", permitted)  # noqa: B010 # as below
     setattr(LambdaBackend, "send_sqs_batch", undelivered)  # noqa: B010 # as below
     setattr(Service, "__init__", service)  # noqa: B010 # assigned to a class, which the type checker forbids
     setattr(AthenaBackend, "list_tags_for_resource", tags)  # noqa: B010 # likewise

@@ -299,7 +299,7 @@ class Local:
         final = await asyncio.to_thread(self._facts.objects, "final")
         manifests = [key for key in final if key.startswith("manifests/")]
         self._summary.point(
-            codes == [0] * len(codes) and len(manifests) == len(PROVIDERS) * len(codes), "nightly task",
+            bool(codes) and codes == [0] * len(codes) and len(manifests) == len(PROVIDERS) * len(codes), "nightly task",
             f"{found['ScheduleExpression']} UTC: {len(final)} objects, {len(manifests)} manifests in s3://{self._outputs['buckets']['final']}",
         )  # fmt: skip
 
