@@ -38,6 +38,7 @@ MEANINGS: Final = {
     "quarantine_unwritable": "Refused payloads cannot be kept: the quarantine file is not writable. They are counted only.",
     "redis_lost": "The connection to Redis broke. Strategies see a gap until it is back.",
     "redis_unreachable": "Redis cannot be reached. Nothing of this lane gets to strategies until it is back.",
+    "refused_answer": "The nightly job could not read trades that it had asked a venue for again. They stay missing.",
     "request_failed": "A REST request to the venue failed. It is tried again by itself.",
     "request_banned": "The venue has banned our address from REST for a while. Do not restart in a loop: it gets longer.",
     "schema_drift": "A venue uses a new word in its messages. Data goes on; somebody should read the venue's changelog.",
@@ -54,6 +55,7 @@ MEANINGS: Final = {
     "subscription_unasked": "A venue confirmed a subscription that we did not ask for.",
     "task_stopped": "A container task stopped. ECS starts it again; the other lane should carry on.",
     "upload_failed": "An upload to the lake failed and is tried again. The data is safe in the spool meanwhile.",
+    "too_many_missing": "Both lanes missed more trades than the nightly job asks a venue for. The rest stays missing.",
     "unstructured_log_line": "A service wrote a line that is no JSON, such as a traceback or a word of the runtime.",
     "venue_warned": "The venue sent a warning.",
 }
