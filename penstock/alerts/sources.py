@@ -95,7 +95,9 @@ def from_task(event: Mapping[str, Any], now_ns: int) -> Alert | None:
     service = str(detail.get("group") or "").removeprefix("service:")
     cluster = str(detail.get("clusterArn") or "").rpartition("/")[2]
     task = str(detail.get("taskArn") or "").rpartition("/")[2]
-    fields = [("stop code", code), ("cluster", cluster), ("task", task[:8]), *_containers(detail)]
+    # As words, because one of twenty letters and more looks like a key, and would be withheld.
+    reason = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", code).lower()
+    fields = [("stop code", reason), ("cluster", cluster), ("task", task[:8]), *_containers(detail)]
     links: tuple[tuple[str, str], ...] = ()
     if region := str(event.get("region") or ""):
         where = (

@@ -15,6 +15,7 @@ import pytest
 from penstock.alerts import messages, settings
 from penstock.alerts.event import Alert, Severity
 from penstock.alerts.meanings import MEANINGS
+from penstock.alerts.redaction import Redactor
 from penstock.alerts.sources import from_log
 from penstock.alerts.webhook import Unreachable, Webhook
 from penstock.errors import ConfigError
@@ -79,6 +80,8 @@ def test_a_task_that_died_is_an_error_and_one_that_was_stopped_a_warning():
     alert = one(event)
     assert (alert.severity, alert.service) == (Severity.ERROR, "okx-primary")
     assert ("normalizer", "exit code 137 (killed), OutOfMemoryError: killed") in alert.fields
+    code = dict(alert.fields)["stop code"]
+    assert Redactor().field("stop code", code) == code == "essential container exited"
     detail["stopCode"] = "ServiceSchedulerInitiated"
     assert one(event).severity is Severity.WARNING
     detail["lastStatus"] = "RUNNING"
