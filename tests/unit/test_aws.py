@@ -37,7 +37,10 @@ def test_a_policy_allows_what_it_names(action: str, resource: str, allowed: bool
 
 def test_a_role_that_may_too_much_is_found():
     """Every refusal among the claims is of a role that would be caught if it were given everything."""
-    claims = policies.claims("x", "x", "deribit")
+    names = ("discord", "redis/admin", "redis/publisher-deribit-primary", "redis/publisher-binance_spot-primary")
+    claims = policies.claims(
+        "x", "x", "deribit", {name: f"arn:aws:secretsmanager:::secret:x/{name}-q" for name in names}
+    )
     everything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
     generous = dict.fromkeys({claim.role for claim in claims}, everything)
     assert policies.broken(claims, generous) == [claim for claim in claims if not claim.allowed]
@@ -82,6 +85,7 @@ def test_only_the_emulators_own_differences_are_explained():
         {
             "resource_changes": [
                 changed(group, {"instance_maintenance_policy": []}, {"instance_maintenance_policy": [1]}, ["update"]),
+                changed(group, {"instance_maintenance_policy": [2]}, {"instance_maintenance_policy": [1]}, ["update"]),
                 changed(group, {"max_size": 1, "instance_maintenance_policy": []}, {"max_size": 2}, ["update"]),
                 changed(group, {"max_size": 1}, {}, ["delete"]),
                 changed("aws_s3_bucket", {"bucket": "a"}, {"bucket": "b"}, ["update"]),
@@ -90,7 +94,31 @@ def test_only_the_emulators_own_differences_are_explained():
         }
     )
     assert len(explained) == 1
-    assert [line.partition(":")[0] for line in unexplained] == [f"{group}.x", f"{group}.x", "aws_s3_bucket.x"]
+    assert [line.partition(":")[0] for line in unexplained] == [f"{group}.x"] * 3 + ["aws_s3_bucket.x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "attribute", "before", "after", "theirs"),
+    [
+        ("aws_sqs_queue", "redrive_policy", '{"n": 1}', '{"n":1}', True),
+        ("aws_sqs_queue", "redrive_policy", '{"n": 1}', '{"n":2}', False),
+        ("aws_autoscaling_group", "capacity_reservation_specification", [{"p": None, "t": []}], [{"p": "", "t": []}], True),
+        ("aws_autoscaling_group", "capacity_reservation_specification", [{"p": None}], [{"p": "open"}], False),
+        ("aws_autoscaling_group", "launch_template", [{"id": "a", "version": "1"}], [{"id": "a"}], True),
+        ("aws_autoscaling_group", "launch_template", [{"id": "a", "version": "1"}], [{"id": "b"}], False),
+        ("aws_launch_template", "tag_specifications", [{"resource_type": "launch-template"}], [], True),
+        ("aws_launch_template", "tag_specifications", [{"resource_type": "volume"}], [], False),
+        ("aws_launch_template", "latest_version", 1, None, True),
+        ("aws_launch_template", "latest_version", 1, 2, False),
+        ("aws_vpc_security_group_ingress_rule", "description", "other", "Redis", False),
+    ],
+)  # fmt: skip
+def test_a_difference_is_explained_only_where_its_values_show_it(
+    kind: str, attribute: str, before: object, after: object, theirs: bool
+):
+    change = {"actions": ["update"], "before": {attribute: before}, "after": {attribute: after}}
+    explained, unexplained = drift({"resource_changes": [{"address": "x", "type": kind, "change": change}]})
+    assert (len(explained), len(unexplained)) == (int(theirs), int(not theirs))
 
 
 def test_a_table_of_glue_is_read_back_as_it_was_described():

@@ -173,6 +173,7 @@ async def _keep(container: Container, task: Task) -> None:
     """Run a container, and again in place as its restart policy says."""
     while True:
         began_s = clock.monotonic_s()
+        container.process.metrics = {}  # the last run's would say of this one that it is connected
         await container.process.run()
         code = container.process.exits[-1]
         if task.stopping or container.restart_after_s is None or code in container.never_again:

@@ -1,21 +1,31 @@
 """python -m penstock.cli.aws.emulator PORT: moto's server, with answers where its own end Terraform's provider.
 
-moto 5.2.5 answers `{}` for the network of an ECS service that has none, on which the AWS provider 5.100 crashes, and an
-error for the tags of an Athena workgroup that has none. Lambda functions are stored, not run: running one needs Docker.
+moto 5.2.5 drops where an ECS service may be placed, answers `{}` for the network of one that has none, on which the AWS
+provider 5.100 crashes, and an error for the tags of an Athena workgroup that has none. Lambda functions are stored, not run:
+running one needs Docker.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+KEPT: Final = {
+    "placementConstraints": "placement_constraints",
+    "deploymentConfiguration": "deployment_configuration",
+    "availabilityZoneRebalancing": "availability_zone_rebalancing",
+    "enableECSManagedTags": "enable_ecs_managed_tags",
+}
+"""What CreateService is told, and moto's name for it in an answer."""
 
 
 def patch() -> None:
-    """Replace the two answers in this process's moto, and leave a queue's messages to whoever polls it."""
+    """Replace these answers in this process's moto, and leave a queue's messages to whoever polls it."""
     from moto.athena.models import AthenaBackend
     from moto.awslambda.models import LambdaBackend
     from moto.ecs.models import Service
+    from moto.ecs.responses import EC2ContainerServiceResponse
     from moto.iam.access_control import PermissionResult
     from moto.s3.models import FakeBucket
 
@@ -27,6 +37,15 @@ def patch() -> None:
             self.network_configuration = None
             for deployment in getattr(self, "deployments", ()):
                 deployment.pop("networkConfiguration", None)
+
+    create = EC2ContainerServiceResponse.create_service
+
+    def created(self: Any) -> Any:
+        answer: Any = create(self)
+        for told, name in KEPT.items():
+            if (value := self._get_param(told)) is not None:
+                setattr(answer.result["service"], name, value)
+        return answer
 
     known = AthenaBackend.list_tags_for_resource
 
@@ -44,6 +63,7 @@ def patch() -> None:
         # moto reads a bucket's policy without its conditions: "deny where not over TLS" would deny everything.
         return PermissionResult.NEUTRAL
 
+    setattr(EC2ContainerServiceResponse, "create_service", created)  # noqa: B010 # as below
     setattr(FakeBucket, "get_permission", permitted)  # noqa: B010 # as below
     setattr(LambdaBackend, "send_sqs_batch", undelivered)  # noqa: B010 # as below
     setattr(Service, "__init__", service)  # noqa: B010 # assigned to a class, which the type checker forbids

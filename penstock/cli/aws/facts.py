@@ -68,6 +68,11 @@ class Facts:
                 ]
         return found
 
+    def secret_arns(self, name: str) -> dict[str, str]:
+        """Secret, without the environment's name, to its ARN."""
+        pages = self._emulator.client("secretsmanager").get_paginator("list_secrets").paginate()
+        return {one["Name"].removeprefix(f"{name}/"): one["ARN"] for page in pages for one in page["SecretList"]}
+
     def secret_values(self) -> list[tuple[str, str]]:
         """Every value of every secret, with where it stands."""
         client = self._emulator.client("secretsmanager")

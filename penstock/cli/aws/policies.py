@@ -22,37 +22,45 @@ class Claim(NamedTuple):
 _BUCKET: Final = "arn:aws:s3:::{bucket}"
 _RAW: Final = _BUCKET + "-intermediate/instance={instance}/provider=DERIBIT/x.csv.gz"
 _FINAL: Final = _BUCKET + "-final/raw/x"
-_SECRET: Final = "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:{name}/"  # noqa: S105 # a name, no secret
 _LEASES: Final = "arn:aws:dynamodb:ap-northeast-1:123456789012:table/{name}-leases"
 
 
-def claims(name: str, bucket: str, provider: str) -> list[Claim]:
-    """What must hold for an environment with this provider: what each role needs, and what it must not be able to do."""
-    read, publisher = "secretsmanager:GetSecretValue", f"redis/publisher-{provider}-primary-AbCdEf"
-    other = "binance_spot" if provider != "binance_spot" else "deribit"
+def claims(name: str, bucket: str, provider: str, secrets: Mapping[str, str]) -> list[Claim]:
+    """What must hold for an environment with this provider: what each role needs, and what it must not be able to do.
+
+    `secrets` are names, without the environment's prefix, to ARNs: an ARN ends in letters that AWS draws, and policies name
+    whole ARNs, so that a refusal of an invented one would show nothing. Raises KeyError where a secret is missing.
+    """
+    read, other = "secretsmanager:GetSecretValue", "binance_spot" if provider != "binance_spot" else "deribit"
+    publisher, admin, discord = (
+        secrets[f"redis/publisher-{provider}-primary"],
+        secrets["redis/admin"],
+        secrets["discord"],
+    )
     rows = [
         (f"{provider}-task", "dynamodb:PutItem", _LEASES, True),
         *((f"{provider}-task", action, _RAW, False) for action in ("s3:GetObject", "s3:PutObject", "s3:ListBucket")),
-        (f"{provider}-task", read, _SECRET + "discord-AbCdEf", False),
+        (f"{provider}-task", read, discord, False),
         (f"{provider}-task", "dynamodb:DeleteItem", _LEASES, False),
-        (f"{provider}-execution", read, _SECRET + f"redis/publisher-{other}-primary-AbCdEf", False),
-        (f"{provider}-execution", read, _SECRET + "redis/admin-AbCdEf", False),
+        (f"{provider}-execution", read, publisher, True),
+        (f"{provider}-execution", read, secrets[f"redis/publisher-{other}-primary"], False),
+        (f"{provider}-execution", read, admin, False),
         ("batch-processor-primary", "s3:PutObject", _RAW.replace("{instance}", "PRIMARY"), True),
         ("batch-processor-primary", "s3:PutObject", _RAW.replace("{instance}", "REPLICA"), False),
         ("batch-processor-replica", "s3:PutObject", _RAW.replace("{instance}", "PRIMARY"), False),
         ("batch-processor-primary", "s3:DeleteObject", _RAW.replace("{instance}", "PRIMARY"), False),
         ("batch-processor-primary", "s3:PutObject", _FINAL, False),
         ("batch-processor-primary", "elasticache:Connect", "*", False),
-        ("batch-processor-primary", read, _SECRET + publisher, False),
-        ("processing-execution", read, _SECRET + publisher, False),
+        ("batch-processor-primary", read, publisher, False),
+        ("processing-execution", read, publisher, False),
         ("post-processor", "s3:GetObject", _RAW.replace("{instance}", "REPLICA"), True),
         ("post-processor", "s3:PutObject", _FINAL, True),
         ("post-processor", "s3:PutObject", _RAW.replace("{instance}", "REPLICA"), False),
         ("post-processor", "s3:DeleteObject", _FINAL, False),
         *(("strategies-task", f"s3:{verb}Object", place, False) for verb in ("Put", "Get") for place in (_RAW, _FINAL)),
         ("alerts", "sqs:ReceiveMessage", "arn:aws:sqs:ap-northeast-1:123456789012:{name}-alerts", True),
-        ("alerts", read, _SECRET + "discord-AbCdEf", True),
-        ("alerts", read, _SECRET + "redis/admin-AbCdEf", False),
+        ("alerts", read, discord, True),
+        ("alerts", read, admin, False),
         ("alerts", "s3:GetObject", _FINAL, False),
         ("instance", "s3:GetObject", _FINAL, False),
     ]  # fmt: skip

@@ -344,7 +344,9 @@ class Local:
     async def rights(self) -> None:
         """What the roles in IAM allow, and what they must not."""
         found = await asyncio.to_thread(self._facts.statements, NAME)
-        wanted = [claim for provider in PROVIDERS for claim in policies.claims(NAME, NAME, provider)]
+        secrets = await asyncio.to_thread(self._facts.secret_arns, NAME)
+        claims = (claim for provider in PROVIDERS for claim in policies.claims(NAME, NAME, provider, secrets))
+        wanted = list(dict.fromkeys(claims))
         wrong = policies.broken(wanted, found)
         for claim in wrong:
             self._summary.say(
@@ -407,7 +409,7 @@ class Local:
 
     def _all_up(self) -> bool:
         for name, task in self._agent.tasks.items():
-            if not task.containers:
+            if not task.containers or any(one.process.pid is None for one in task.containers):
                 return False
             main = task.containers[0].process
             if main.name.endswith("session_manager") and not main.metric("penstock_connections_up"):
@@ -420,12 +422,13 @@ class Local:
 
     def _placed(self, services: dict[str, dict[str, Any]]) -> None:
         lanes = [name for name in services if not name.startswith(("batch-", "strategy-"))]
-        # The emulator keeps neither bounds nor constraints of a service; Terraform's state says what was asked for.
-        asked = self._outputs["services"]
+        roles = {name: self._outputs["services"][name]["role"] for name in services}
         good = len(lanes) == 2 * len(PROVIDERS) and all(
             one["desiredCount"] == 1
-            and (asked[name]["minimum_percent"], asked[name]["maximum_percent"]) == (0, 100)
-            and asked[name]["placement"] == f"attribute:penstock.role == {asked[name]['role']}"
+            and one["deploymentConfiguration"]["minimumHealthyPercent"] == 0
+            and one["deploymentConfiguration"]["maximumPercent"] == 100
+            and [item["expression"] for item in one["placementConstraints"]]
+            == [f"attribute:penstock.role == {roles[name]}"]
             for name, one in services.items()
         )
         self._summary.point(

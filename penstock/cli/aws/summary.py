@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from penstock import clock
 
@@ -33,12 +34,12 @@ class Summary:
 
     def say(self, text: str) -> None:
         """Print one line with the time since the start."""
-        self.console.print(f"[dim]{clock.monotonic_s() - self.began_s:6.1f} s[/dim]  {text}", highlight=False)
+        self._print(Text(text))
 
     def point(self, good: bool, what: str, figures: str) -> None:
         """Note and print whether something was shown."""
         self.points.append(Point(good, what, figures))
-        self.say(f"{_mark(good)} {what}: {figures}")
+        self._print(Text.assemble(_mark(good), f" {what}: {figures}"))
 
     def show(self) -> None:
         """Print all points."""
@@ -48,9 +49,14 @@ class Summary:
         for column in ("", "what", "figures"):
             table.add_column(column, overflow="fold")
         for point in self.points:
-            table.add_row(_mark(point.good), point.what, point.figures)
+            table.add_row(_mark(point.good), Text(point.what), Text(point.figures))
         self.console.print(table, highlight=False)
 
+    def _print(self, text: Text) -> None:
+        # Not as markup: what Discord and IAM are told has brackets and colons of its own.
+        since = (f"{clock.monotonic_s() - self.began_s:6.1f} s  ", "dim")
+        self.console.print(Text.assemble(since, text), soft_wrap=True)
 
-def _mark(good: bool) -> str:
-    return "[green]✓[/green]" if good else "[red]✗[/red]"
+
+def _mark(good: bool) -> Text:
+    return Text("✓", "green") if good else Text("✗", "red")

@@ -16,25 +16,53 @@ ROOT: Final = Path(penstock.__file__).resolve().parent.parent / "terraform"
 _LINE_BYTES: Final = 64 * 1024 * 1024
 _TOLD_EVERY: Final = 40
 
-EXPLAINED: Final[dict[str, tuple[frozenset[str], str]]] = {
-    "aws_autoscaling_group": (
-        frozenset({"instance_maintenance_policy", "launch_template"}),
-        "the emulator keeps no maintenance policy; the template's version follows from the template",
-    ),
-    "aws_launch_template": (
-        frozenset({"default_version", "latest_version", "tag_specifications"}),
-        "the emulator answers the template's own tags as if they were an instance's",
-    ),
-    "aws_vpc_security_group_egress_rule": (
-        frozenset({"description"}),
-        "the emulator keeps no description of a rule that refers to a group",
-    ),
-    "aws_vpc_security_group_ingress_rule": (
-        frozenset({"description"}),
-        "the emulator keeps no description of a rule that refers to a group",
-    ),
+type Doing = Callable[[Any, Any], bool]
+"""Whether what stands before and after a change shows that it is the emulator's doing."""
+
+
+def _not_kept(before: Any, _: Any) -> bool:
+    return not before
+
+
+def _both_nothing(before: Any, after: Any) -> bool:
+    return not any(value for one in (*(before or ()), *(after or ())) for value in one.values())
+
+
+def _same_json(before: Any, after: Any) -> bool:
+    return bool(json.loads(before or "null") == json.loads(after or "null"))
+
+
+def _known_later(_: Any, after: Any) -> bool:
+    return after is None
+
+
+def _but_for_version(before: Any, after: Any) -> bool:
+    return [{**one, "version": ""} for one in before or ()] == [{**one, "version": ""} for one in after or ()]
+
+
+def _with_own_tags(before: Any, after: Any) -> bool:
+    return bool([one for one in before or () if one["resource_type"] != "launch-template"] == after)
+
+
+_TEMPLATE: Final = (_known_later, "a new version would follow from the tags")
+_RULE: Final = {"description": (_not_kept, "the emulator keeps no description of a rule that refers to a group")}
+
+EXPLAINED: Final[Mapping[str, Mapping[str, tuple[Doing, str]]]] = {
+    "aws_autoscaling_group": {
+        "instance_maintenance_policy": (_not_kept, "the emulator keeps none"),
+        "capacity_reservation_specification": (_both_nothing, "the emulator answers null where AWS answers nothing"),
+        "launch_template": (_but_for_version, "its version follows from the template"),
+    },
+    "aws_launch_template": {
+        "tag_specifications": (_with_own_tags, "the emulator answers the template's own tags as if an instance's"),
+        "default_version": _TEMPLATE,
+        "latest_version": _TEMPLATE,
+    },
+    "aws_sqs_queue": {"redrive_policy": (_same_json, "the same JSON, which the emulator writes with spaces")},
+    "aws_vpc_security_group_egress_rule": _RULE,
+    "aws_vpc_security_group_ingress_rule": _RULE,
 }
-"""What a plan right after an apply may want to change, by type: the attributes, and why it is the emulator's doing."""
+"""What a plan right after an apply may want to change: type and attribute, when, and why it is the emulator's doing."""
 
 
 class Terraform:
@@ -139,9 +167,12 @@ def drift(plan: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         before, after, unknown = change["before"] or {}, change["after"] or {}, change.get("after_unknown") or {}
         names = {name for name in {*before, *after} if before.get(name) != after.get(name)}
         names |= {name for name, value in unknown.items() if value and value not in ([], {}) and _any_true(value)}
-        known, why = EXPLAINED.get(one["type"], (frozenset[str](), ""))
-        if change["actions"] == ["update"] and names <= known:
-            explained.append(f"{one['address']}: {', '.join(sorted(names))} ({why})")
+        known = EXPLAINED.get(one["type"], {})
+        if change["actions"] == ["update"] and all(
+            name in known and known[name][0](before.get(name), after.get(name)) for name in names
+        ):
+            why = dict.fromkeys(known[name][1] for name in sorted(names))
+            explained.append(f"{one['address']}: {', '.join(sorted(names))} ({'; '.join(why)})")
         else:
             unexplained.append(f"{one['address']}: {'/'.join(change['actions'])} {', '.join(sorted(names))}")
     return explained, unexplained
