@@ -1,10 +1,15 @@
-"""DuckDB in memory: tables, sorts and joins spill to the run's folder, so no day is too large for the memory."""
+"""DuckDB in memory: tables, sorts and joins spill to the run's folder, so no day is too large for the memory.
+
+Its rows hold places of payloads in place of payloads (see `payloadfile`), which the plan, that never looks at them, joins
+and sorts all the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +19,7 @@ from penstock.objectstore_raw import Row
 from penstock.payloads import Payloads
 from services.post_processor import plan
 from services.post_processor.lanes import Connection, Hour, Kept, kept, keyed
+from services.post_processor.payloadfile import PayloadReader, PayloadWriter
 
 _BATCH_ROWS: Final = 8192
 _BATCH_BYTES: Final = 8 << 20
@@ -77,19 +83,28 @@ def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
         yield batch
 
 
+def placed(payloads: PayloadWriter, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[object, ...]]:
+    """Rows whose last column is a payload with its place there."""
+    return ((*row, payloads.add(payload)) for *row, payload in rows)
+
+
 class MergedChannel:
     """One channel of a day, merged in the database; the next one replaces it. See `lanes.keyed` for `payloads`."""
 
-    def __init__(self, database: Any, payloads: Payloads | None, channel: str, rows: Iterable[tuple[int, Row]]) -> None:
-        self._database = database
+    def __init__(
+        self, database: Any, folder: Path, payloads: Payloads | None, channel: str, rows: Iterable[tuple[int, Row]]
+    ) -> None:
+        self._database, self._path = database, folder / "arrived.payloads"
         create(database, "arrived", plan.ARRIVED)
-        fill(database, "arrived", plan.ARRIVED, keyed(payloads, 0, channel, rows))
+        with closing(PayloadWriter(self._path, 0)) as places:
+            fill(database, "arrived", plan.ARRIVED, placed(places, keyed(payloads, 0, channel, rows)))
         database.execute(f"CREATE OR REPLACE TABLE matched AS {plan.MATCHED}")
 
     def rows(self) -> Iterator[Kept]:
         """The merged rows, in an order that is a function of what was received alone."""
-        for row in read(self._database, plan.ordered(plan.KEPT, plan.ORDER)):
-            yield kept(row)
+        payloads = PayloadReader({0: self._path})
+        for *row, place in read(self._database, plan.ordered(plan.KEPT, plan.ORDER)):
+            yield kept((*row, payloads.get(place)))
 
     def hours(self) -> list[Hour]:
         """What each hour's messages came from."""
@@ -100,19 +115,38 @@ class MergedChannel:
         return [Connection(*row[1:]) for row in read(self._database, plan.CONNECTIONS)]
 
 
-class FrameFile:
-    """Frames on their way from one step to the next: a Parquet file in the run's folder."""
+class FramesAt(NamedTuple):
+    """Frames on their way from one step to the next, by a number of their own in the run's folder."""
 
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, plan.FRAMES, compression="lz4", write_statistics=False)
+    folder: Path
+    number: int
+
+    @property
+    def table(self) -> Path:
+        """plan.FRAMES as Parquet, with places of payloads."""
+        return self.folder / f"frames-{self.number}.parquet"
+
+    @property
+    def payloads(self) -> Path:
+        """What the places are in."""
+        return self.folder / f"frames-{self.number}.payloads"
+
+
+class FrameFile:
+    """Writes frames."""
+
+    def __init__(self, at: FramesAt) -> None:
+        self._table = pq.ParquetWriter(at.table, plan.FRAMES, compression="lz4", write_statistics=False)
+        self._payloads = PayloadWriter(at.payloads, at.number)
 
     def add(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Append rows of plan.FRAMES."""
-        for table in tables(plan.FRAMES, rows):
-            self._writer.write_table(table)
+        for table in tables(plan.FRAMES, placed(self._payloads, rows)):
+            self._table.write_table(table)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        self._table.close()
+        self._payloads.close()

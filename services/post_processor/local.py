@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from services.post_processor import database, plan, steps
-from services.post_processor.database import FrameFile, MergedChannel
+from services.post_processor.database import FrameFile, FramesAt, MergedChannel
 from services.post_processor.engine import Gather, Merge, Merged, Normalized, Run
 from services.post_processor.frames import Frame
+from services.post_processor.payloadfile import PayloadReader
 from services.post_processor.settings import Work
 
 _PIECES: Final = 4
@@ -27,7 +28,7 @@ class LocalEngine:
     def __init__(self, work: Work, folder: Path) -> None:
         self._folder, self._jobs = folder, work.jobs
         self._memory_mb = max(64, work.memory_mb // work.jobs)
-        self._files: dict[int, list[Path]] = {}
+        self._files: dict[int, list[FramesAt]] = {}
         self._names = count()
         # Spawned, not forked: DuckDB, Arrow and boto3 have threads.
         self._pool = ProcessPoolExecutor(work.jobs, get_context("spawn")) if work.jobs > 1 else None
@@ -57,16 +58,17 @@ class LocalEngine:
 
     def forget(self, part: int) -> None:
         for file in self._files.pop(part, ()):
-            file.unlink()
+            file.table.unlink()
+            file.payloads.unlink()
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _file(self, part: int) -> Path:
-        path = self._folder / f"frames-{next(self._names)}.parquet"
-        self._files.setdefault(part, []).append(path)
-        return path
+    def _file(self, part: int) -> FramesAt:
+        at = FramesAt(self._folder, next(self._names))
+        self._files.setdefault(part, []).append(at)
+        return at
 
     def _dealt[T](self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         pieces = 1 if self._pool is None else min(len(items), self._jobs * _PIECES)
@@ -78,16 +80,16 @@ class LocalEngine:
         return self._pool.map(function, *zip(*tasks, strict=True)) if tasks else ()
 
 
-def _merge(task: Merge, frames_path: Path, memory_mb: int) -> list[Merged]:
+def _merge(task: Merge, at: FramesAt, memory_mb: int) -> list[Merged]:
     """One job: each channel merged in the database, written, stored, and its frames kept."""
     done = []
-    with TemporaryDirectory(dir=frames_path.parent, prefix="merge-") as name, FrameFile(frames_path) as frames:
+    with TemporaryDirectory(dir=at.folder, prefix="merge-") as name, FrameFile(at) as frames:
         folder = Path(name)
         work = database.connect(folder, memory_mb)
         try:
             for channel in task.channels:
                 rows = steps.channel_rows(task, channel, steps.channel_objects(channel))
-                merged = MergedChannel(work, steps.payloads_of(task, channel), channel.channel, rows)
+                merged = MergedChannel(work, folder, steps.payloads_of(task, channel), channel.channel, rows)
                 coalesced = steps.CoalescedChannel(task, channel, folder)
                 kept = coalesced.rows(merged.rows())
                 if channel.observed:
@@ -102,25 +104,26 @@ def _merge(task: Merge, frames_path: Path, memory_mb: int) -> list[Merged]:
     return done
 
 
-def _gather(task: Gather, frames_path: Path) -> None:
+def _gather(task: Gather, at: FramesAt) -> None:
     """One job: published channels read back."""
-    with FrameFile(frames_path) as frames:
+    with FrameFile(at) as frames:
         for item in task.objects:
             frames.add(steps.gathered_frames(task, item))
 
 
-def _normalize(run: Run, files: list[Path], parent: Path, memory_mb: int) -> Normalized:
+def _normalize(run: Run, files: list[FramesAt], parent: Path, memory_mb: int) -> Normalized:
     """One job: a day's frames sorted and fed to its normalizer."""
     with TemporaryDirectory(dir=parent, prefix="day-") as name:
         folder = Path(name)
         work = database.connect(folder, memory_mb)
         try:
-            names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+            names = ", ".join("'" + str(file.table).replace("'", "''") + "'" for file in files)
             work.execute(f"CREATE VIEW frames AS SELECT * FROM read_parquet([{names}])")  # noqa: S608 # our own files
             database.create(work, "runs", plan.RUNS)
             for part, run_up in _parts(run):
                 work.execute("INSERT INTO runs VALUES (0, ?, ?, ?)", [part, run_up, int(run.run_up is None)])
-            return steps.normalize(run, _frames(work), folder)
+            payloads = PayloadReader({file.number: file.payloads for file in files})
+            return steps.normalize(run, _frames(work, payloads), folder)
         finally:
             work.close()
 
@@ -129,6 +132,7 @@ def _parts(run: Run) -> list[tuple[int, int]]:
     return [(run.part, 0)] + ([] if run.run_up is None else [(run.run_up, 1)])
 
 
-def _frames(work: Any) -> Iterator[Frame]:
-    for _, run_up, _, _, _, channel, _, *received in database.read(work, plan.ordered(plan.FED, plan.SEQUENCE)):
-        yield Frame(run_up == 1, channel, *received)
+def _frames(work: Any, payloads: PayloadReader) -> Iterator[Frame]:
+    for row in database.read(work, plan.ordered(plan.FED, plan.SEQUENCE)):
+        _, run_up, _, _, _, channel, _, ts_recv, connection, sequence, place = row
+        yield Frame(run_up == 1, channel, ts_recv, connection, sequence, payloads.get(place))

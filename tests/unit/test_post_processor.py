@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from penstock import dbn as packing
 from penstock.errors import ConfigError
 from penstock.objectstore_raw import Row
 from penstock.payloads import MergeKey
-from services.post_processor import database, rawfiles
+from services.post_processor import database, payloadfile, rawfiles
 from services.post_processor.coverage import Coverage
 from services.post_processor.database import MergedChannel
 from services.post_processor.frames import WINDOW_NS, Timed, in_venue_order
@@ -45,8 +48,9 @@ class Payloads:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    connection = database.connect(tmp_path_factory.mktemp("work"), 256)
-    yield connection
+    folder = tmp_path_factory.mktemp("work")
+    connection = database.connect(folder, 256)
+    yield partial(MergedChannel, connection, folder)
     connection.close()
 
 
@@ -65,7 +69,7 @@ def received(lanes: list[Messages]) -> list[tuple[int, Row]]:
 
 
 def merge(work: Any, lanes: list[Messages]) -> list[Kept]:
-    return list(MergedChannel(work, Payloads(), "c", received(lanes)).rows())
+    return list(work(Payloads(), "c", received(lanes)).rows())
 
 
 def payloads(rows: list[Kept]) -> Counter[bytes]:
@@ -107,8 +111,8 @@ def test_arrival_order_of_objects_does_not_matter(work: Any, primary: Messages, 
     rows = received([primary, replica])
     shuffled = rows + random.sample(rows, len(rows) // 2)
     random.shuffle(shuffled)
-    expected = list(MergedChannel(work, Payloads(), "c", rows).rows())
-    assert list(MergedChannel(work, Payloads(), "c", shuffled).rows()) == expected
+    expected = list(work(Payloads(), "c", rows).rows())
+    assert list(work(Payloads(), "c", shuffled).rows()) == expected
 
 
 def test_primary_is_preferred_and_hours_are_counted(work: Any) -> None:
@@ -118,7 +122,7 @@ def test_primary_is_preferred_and_hours_are_counted(work: Any) -> None:
     rows = [
         (lane, row._replace(ts_recv=hour + 1) if row.payload.endswith(b" b") else row) for lane, row in received(lanes)
     ]
-    merged = MergedChannel(work, Payloads(), "c", rows)
+    merged = work(Payloads(), "c", rows)
     assert [(row.lane, row.payload) for row in merged.rows()] == [
         (0, b"1 a"), (0, b"1 a"), (1, b"2 c"), (0, b"%d b" % hour)
     ]  # fmt: skip
@@ -129,7 +133,7 @@ def test_primary_is_preferred_and_hours_are_counted(work: Any) -> None:
 def test_a_time_that_cannot_be_believed_orders_nothing(work: Any) -> None:
     """A message that claims to be of another year stands where it was received."""
     rows = received([[[b"1 a", b"%d far" % 2**62, b"2 b"]]])
-    assert [row.payload for row in MergedChannel(work, Payloads(), "c", rows).rows()] == [
+    assert [row.payload for row in work(Payloads(), "c", rows).rows()] == [
         b"1 a",
         b"2 b",
         b"%d far" % 2**62,
@@ -139,13 +143,43 @@ def test_a_time_that_cannot_be_believed_orders_nothing(work: Any) -> None:
 def test_sessions_are_never_copies_of_each_other(work: Any) -> None:
     """Both lanes said `connected`: both did."""
     rows = received([[[b"x"]], [[b"x"]]])
-    assert len(list(MergedChannel(work, None, "session", rows + rows).rows())) == 2
+    assert len(list(work(None, "session", rows + rows).rows())) == 2
 
 
 def test_different_rows_of_one_sequence_are_both_kept(work: Any) -> None:
     """Where two owners of one epoch wrote, nothing is thrown away."""
     rows = [(0, Row(5, 1, 1, 1, b"1 a")), (0, Row(6, 1, 1, 1, b"1 b"))]
-    assert payloads(list(MergedChannel(work, Payloads(), "c", rows).rows())) == {b"1 a": 1, b"1 b": 1}
+    assert payloads(list(work(Payloads(), "c", rows).rows())) == {b"1 a": 1, b"1 b": 1}
+
+
+def test_payloads_need_no_memory_of_the_database(tmp_path: Path) -> None:
+    """Two lanes of 100 MB in a database that has 64 MB: sorted, whole, each once."""
+    connection = database.connect(tmp_path, 64)
+    rows = (
+        (lane, Row(n, 1, 1, n, b"%d " % (n * 7919 % 20_011) + bytes(5000))) for lane in (0, 1) for n in range(20_011)
+    )
+    merged = MergedChannel(connection, tmp_path, Payloads(), "c", rows)
+    assert [row.payload.count(b"\0") * 100_000 + row.at for row in merged.rows()] == [
+        5000 * 100_000 + n for n in range(20_011)
+    ]
+    connection.close()
+
+
+def test_payloads_are_found_again_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty, small and larger than a block, of two files, with fewer blocks held than there are."""
+    monkeypatch.setattr(payloadfile, "_CACHE_BYTES", 200_000)
+    dice = random.Random(4)
+    paths = {number: tmp_path / str(number) for number in (3, 70_000)}
+    added = []
+    for number, path in paths.items():
+        with closing(payloadfile.PayloadWriter(path, number)) as writer:
+            for size in [0, *dice.choices([0, 1, 200, 6_000, 300_000], k=200)]:
+                payload = dice.randbytes(size)
+                added.append((writer.add(payload), payload))
+    reader = payloadfile.PayloadReader(paths)
+    dice.shuffle(added)
+    assert [reader.get(place) for place, _ in added] == [payload for _, payload in added]
+    assert reader._held == sum(map(len, reader._blocks.values())) <= 200_000 + 400_000
 
 
 # --- order --------------------------------------------------------------------------------------------------------
