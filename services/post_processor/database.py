@@ -103,7 +103,9 @@ class MergedChannel:
     def rows(self) -> Iterator[Kept]:
         """The merged rows, in an order that is a function of what was received alone."""
         payloads = PayloadReader({0: self._path})
-        for *row, place in read(self._database, plan.ordered(plan.KEPT, plan.ORDER)):
+        # Joined first and sorted then: at once, both want the memory.
+        self._database.execute(f"CREATE OR REPLACE TABLE merged AS {plan.KEPT}")
+        for *row, place in read(self._database, plan.ordered("SELECT * FROM merged", plan.ORDER)):
             yield kept((*row, payloads.get(place)))
 
     def hours(self) -> list[Hour]:
