@@ -18,6 +18,7 @@ class Facts:
     def __init__(self, emulator: Emulator, outputs: dict[str, Any]) -> None:
         self._emulator = emulator
         self.outputs = outputs
+        self.environ = emulator.environ
 
     def cluster_arn(self) -> str:
         """Of the ECS cluster."""

@@ -11,7 +11,6 @@ import asyncio
 import datetime as dt
 import json
 import shutil
-import sys
 import tempfile
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -22,28 +21,23 @@ import aiohttp
 from rich.console import Console
 
 from penstock import clock
-from penstock.cli.aws import policies
 from penstock.cli.aws.agent import Agent, Task
 from penstock.cli.aws.alerting import Function
 from penstock.cli.aws.api import Emulator
 from penstock.cli.aws.facts import Facts
+from penstock.cli.aws.findings import Findings
 from penstock.cli.aws.function import build
 from penstock.cli.aws.logs import Logs
 from penstock.cli.aws.summary import Summary
 from penstock.cli.aws.terraform import Terraform
 from penstock.cli.process import Process
 from penstock.cli.valkey import Valkey
-from penstock.config import environment
 from penstock.errors import ConfigError, Terminal
 from simulator.discord import Discord
 
 NAME: Final = "penstock-local"
 PROVIDERS: Final = ("binance_spot", "deribit")
 READY_S: Final = 300.0
-SQL: Final = """
-SELECT provider, symbol, count(*) AS trades, min(price) AS low, max(price) AS high
-FROM trades_readable GROUP BY provider, symbol ORDER BY provider, symbol
-"""
 
 
 async def run(directory: Path, seconds: float, plugins: str, console: Console) -> int:
@@ -63,11 +57,12 @@ async def run(directory: Path, seconds: float, plugins: str, console: Console) -
             await asyncio.sleep(seconds / 2)
             await local.stop()
             await local.nightly()
-            await local.query()
-            await local.check()
-            await local.rights()
-            await local.canaries()
-            await local.second_plan()
+            findings = local.findings()
+            await findings.query()
+            await findings.check()
+            await findings.rights(NAME, PROVIDERS)
+            await findings.canaries()
+            await findings.second_plan()
         except Terminal as error:
             summary.point(good=False, what="the run", figures=f"stopped: {error}")
     summary.show()
@@ -303,87 +298,9 @@ class Local:
             f"{found['ScheduleExpression']} UTC: {len(final)} objects, {len(manifests)} manifests in s3://{self._outputs['buckets']['final']}",
         )  # fmt: skip
 
-    async def query(self) -> None:
-        """Athena's SQL on DuckDB over the tables that Terraform made in Glue."""
-        database, final = self._outputs["athena"]["database"], f"s3://{self._outputs['buckets']['final']}"
-        answer = json.loads(await self._python("-m", "penstock.cli.aws.glue", database, final, SQL))
-        for row in answer["rows"]:
-            self._summary.say("  ".join(f"{name} {value}" for name, value in zip(answer["columns"], row, strict=True)))
-        trades = sum(int(row[2]) for row in answer["rows"])
-        self._summary.point(
-            trades > 0,
-            "query",
-            f"{len(self._outputs['athena']['tables'])} Glue tables; {trades} trades of {len(answer['rows'])} instruments",
-        )
-
-    async def check(self) -> None:
-        """The independent checker compares what came out with what the market sent."""
-        folder = self._directory / "final"
-        await asyncio.to_thread(self._facts.download, "final", folder)
-        text = await self._python(
-            "-m", "checker", "check", "--ledger", str(self._directory / "ledger.jsonl"),
-            "--stream", str(self._directory / "stream.bin"), "--dataset", str(folder), "--json",
-        )  # fmt: skip
-        verdict = json.loads(text)
-        (self._directory / "check.json").write_text(text, "utf-8")
-        failed = {
-            f"{name} {key}": value
-            for name, part in verdict.items()
-            if isinstance(part, dict)
-            for key, value in part.items()
-            if key in {"lost", "duplicated", "reordered", "altered", "undeclared_gaps", "false_gaps"} and value
-        }
-        self._summary.point(
-            bool(verdict.get("good")),
-            "ledger",
-            "nothing lost, duplicated, reordered or altered, in the stream and in the dataset"
-            if verdict.get("good")
-            else str(failed or verdict)[:300],
-        )
-
-    async def rights(self) -> None:
-        """What the roles in IAM allow, and what they must not."""
-        found = await asyncio.to_thread(self._facts.statements, NAME)
-        secrets = await asyncio.to_thread(self._facts.secret_arns, NAME)
-        claims = (claim for provider in PROVIDERS for claim in policies.claims(NAME, NAME, provider, secrets))
-        wanted = list(dict.fromkeys(claims))
-        wrong = policies.broken(wanted, found)
-        for claim in wrong:
-            self._summary.say(
-                f"wrong: {claim.role} {'may not' if claim.allowed else 'may'} {claim.action} {claim.resource}"
-            )
-        refused = sum(not claim.allowed for claim in wanted)
-        self._summary.point(
-            not wrong,
-            "least privilege",
-            f"{len(found)} roles, {len(wanted)} claims on their policies, {refused} of them refusals",
-        )
-
-    async def canaries(self) -> None:
-        """No value of a secret in what anybody reads: log groups, objects' names, Discord."""
-        values = await asyncio.to_thread(self._facts.secret_values)
-        text = await asyncio.to_thread(self._facts.logs)
-        text += json.dumps([hook.messages for hook in self._discord.hooks.values()])
-        text += "".join(path.read_text("utf-8", "replace") for path in (self._directory / "logs").glob("*.log"))
-        hits = sorted({name for name, value in values if value in text})
-        self._summary.point(
-            not hits,
-            "secrets stay secret",
-            f"{len(values)} values, {len(text)} characters of logs and messages, {len(hits)} hits {hits or ''}",
-        )
-
-    async def second_plan(self) -> None:
-        """A second plan wants nothing but what the emulator does not keep."""
-        explained, unexplained = await self._terraform.drift()
-        for line in explained:
-            self._summary.say(f"explained: {line}")
-        for line in unexplained:
-            self._summary.say(f"unexplained: {line}")
-        self._summary.point(
-            not unexplained,
-            "second plan",
-            f"{len(explained)} explained differences of the emulator, {len(unexplained)} unexplained",
-        )
+    def findings(self) -> Findings:
+        """What to look at now that everything has ended."""
+        return Findings(self._directory, self._summary, self._facts, self._terraform, self._discord)
 
     # ---------------------------------------------------------------- parts
 
@@ -442,16 +359,6 @@ class Local:
         self._summary.say(f"the task {task.service} stopped: {codes}")
         entry = {"Source": "aws.ecs", "DetailType": "ECS Task State Change", "Detail": json.dumps(detail)}
         self._background(asyncio.to_thread(self._emulator.client("events").put_events, Entries=[entry]), "event")
-
-    async def _python(self, *arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env={**environment(), **self._emulator.environ},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        if not out.strip():
-            raise Terminal(f"{arguments[1]} failed: {err.decode('utf-8', 'replace')[-500:]}")
-        return out.decode()
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
