@@ -9,7 +9,7 @@ import msgspec
 
 from penstock import clock, telemetry
 from penstock.errors import PayloadError
-from penstock.markers import Gap
+from penstock.markers import Gap, Heartbeat
 from penstock.normalizing import Message, Normalizer, Output
 from penstock.payloads import CONTROL, REST
 from penstock.provider import ProviderInfo
@@ -81,9 +81,7 @@ class Pipeline:
         self._state = state
         self._publisher_id = info.publisher.publisher_id
         self._run = run
-        self._routes = Routes(
-            instance, info.segment, lambda route: state.channel(route.schema, route.instrument_id, route.channel)
-        )
+        self._routes = Routes(instance, info.segment, self._found)
         self._epoch = 0
         self._continuity = Continuity(joined=True)
         self._connections: dict[str, int] = {}
@@ -197,6 +195,12 @@ class Pipeline:
         elif schema == "DEFINITION":
             self._state.definition(channel, data)
         return route
+
+    def _found(self, route: Route) -> None:
+        """A first message on a channel follows a heartbeat: who listened to a process before us hears of us first."""
+        self._state.channel(route.schema, route.instrument_id, route.channel)
+        beat = Heartbeat(self._epoch, self._run, 0)
+        self.publisher.beat(route, beat.record(self._publisher_id, route.instrument_id, self._ts_recv))
 
     def _on_its_way(self, output: Output, ts_recv: int) -> None:
         """Observe how old an event was at the socket; of one frame per _LOOK_NS, which costs the others nothing."""

@@ -173,10 +173,11 @@ class Pusher:
 
 
 class Subscriber:
-    """Everything published, by channel and in order."""
+    """Everything published, by channel and in order; the heartbeats that open a channel are kept apart."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.asyncio.Redis.from_url(url)
+        self.opened: dict[str, markers.Heartbeat] = {}
         self.messages: list[tuple[str, bytes]] = []
 
     @asynccontextmanager
@@ -196,8 +197,15 @@ class Subscriber:
 
     async def _collect(self, pubsub: redis.asyncio.client.PubSub) -> None:
         async for message in pubsub.listen():
-            if message["type"] == "pmessage":
-                self.messages.append((message["channel"].decode(), message["data"]))
+            if message["type"] != "pmessage":
+                continue
+            name, data = message["channel"].decode(), message["data"]
+            marker = markers.parse(text(data)) if data[1] == dbn.RTYPE_SYSTEM else None
+            if isinstance(marker, markers.Heartbeat) and not marker.published and name not in self.opened:
+                assert name not in {seen for seen, _ in self.messages}, f"{name} was opened after its first message"
+                self.opened[name] = marker
+            else:
+                self.messages.append((name, data))
 
     def on(self, schema: str) -> dict[str, list[bytes]]:
         """The messages of one schema by venue channel, heartbeats left out."""

@@ -63,6 +63,9 @@ async def test_heartbeats_count_exactly_what_a_subscriber_counted(tmp_path, valk
         ]  # fmt: skip
         assert all(beat.published == count and beat.epoch == 9 for _, beat, count in beats)
         assert len({beat.run for _, beat, _ in beats}) == 1
+        # Each channel was opened by one of no messages, so that the first trade after a restart follows a new `run`.
+        assert {name for name, _ in seen.messages} == set(seen.opened)
+        assert {(beat.epoch, beat.run, beat.published) for beat in seen.opened.values()} == {(9, beats[0][1].run, 0)}
 
 
 async def test_the_first_answer_says_what_is_known_of_the_epoch(tmp_path, valkey):
