@@ -84,7 +84,7 @@ def _hour(merged: int) -> dict[str, Any]:
     covered = {"PRIMARY": 3600 * S, "REPLICA": 1800 * S, "EITHER": 3600 * S}
     return {
         "hour": 12, "primary": merged, "replica": merged - 10, "merged": merged, "both": merged - 10, "primary_only": 10,
-        "replica_only": 0, "covered_ns": covered,
+        "replica_only": 0, "filled": 0, "covered_ns": covered,
     }  # fmt: skip
 
 

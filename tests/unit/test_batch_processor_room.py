@@ -61,8 +61,10 @@ async def lane(
     running = asyncio.create_task(lane.run())
     await lane.ready()
     yield lane
-    await lane.finish()
-    store.put()
+    finishing = asyncio.create_task(lane.finish())
+    while not finishing.done():
+        store.put()
+        await asyncio.sleep(0.01)
     await lane.settle()
     running.cancel()
     assert not running.done()
@@ -132,11 +134,16 @@ async def test_what_the_outbox_cannot_take_goes_from_memory(
         await asyncio.sleep(0.05)
         assert done < 300
         assert [type(upload.body) for upload in store.waiting] == [bytes]
-        for _ in range(20):
+        for _ in range(5):
             store.put()
             await asyncio.sleep(0.02)
             done = await push(lane, stream, done)
-    assert await push(lane, stream, done) == 300
+    for _ in range(200):
+        store.put()
+        if (done := await push(lane, stream, done)) == 300:
+            break
+        await asyncio.sleep(0.02)
+    assert done == 300
     await lane.finish()
     store.put()
     assert store.sequences == stored(stream)
