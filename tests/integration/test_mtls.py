@@ -29,6 +29,9 @@ class Lane:
         self.last = 0
         self._more = asyncio.Event()
 
+    async def ready(self) -> None:
+        """It always is."""
+
     def durable(self, epoch: int) -> int:
         return self.last
 

@@ -191,7 +191,10 @@ async def test_the_pipeline_works_within_its_rights(tmp_path: Path, secured: Sec
     """Over TLS a real normalizer publishes as its user, and the strategies' reader and directory get it as theirs."""
     got: list[tuple[bytes, bytes]] = []
     reader = Reader(
-        [Node.parse(secured.url("strategy"))], lambda channel, data, _at: got.append((channel, data)), lambda: None
+        [Node.parse(secured.url("strategy"))],
+        "PRIMARY",
+        lambda channel, data, _at: got.append((channel, data)),
+        lambda: None,
     )
     reader.subscribe(channels.pattern("PRIMARY", None, "DERIBIT"), is_pattern=True)
     reading = asyncio.create_task(reader.run())
@@ -233,7 +236,7 @@ async def test_a_server_that_cannot_prove_itself_gets_nothing(tmp_path: Path, fa
         if fault == "old TLS":
             port, _ = await stack.enter_async_context(proxy(secured.port, _old_tls(tmp_path)))
             url = url.replace(str(secured.tls_port), str(port))
-        reader = Reader([Node.parse(url)], lambda *_: None, lambda: None)
+        reader = Reader([Node.parse(url)], "PRIMARY", lambda *_: None, lambda: None)
         reading = asyncio.create_task(reader.run())
         async with running(tmp_path, url) as rig:
             await asyncio.sleep(0.7)
