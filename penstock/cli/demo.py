@@ -36,8 +36,9 @@ IDLE_BYTES = 64 * 1024
 
 
 SQL = """
-SELECT provider, symbol, count(*) AS trades, min(price) AS low, max(price) AS high,
-       round(sum(CAST(price AS double) * CAST(size AS double)) / sum(CAST(size AS double)), 4) AS vwap
+SELECT provider, symbol, count(*) AS trades,
+       CAST(min(price) AS decimal(18, 2)) AS low, CAST(max(price) AS decimal(18, 2)) AS high,
+       round(sum(CAST(price AS double) * CAST(size AS double)) / sum(CAST(size AS double)), 2) AS vwap
 FROM trades_readable GROUP BY provider, symbol ORDER BY provider, symbol
 """
 
